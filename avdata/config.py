@@ -1,0 +1,167 @@
+"""Settings of a build: `[build]` of a recipe and `--set path=value`, checked and immutable."""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from avdata.errors import ConfigError
+from avdata.schema import FIELDS, AudioSpec, FieldName, LogMelSpec, Spec, VideoSpec
+
+
+class ClipsConfig(Spec):
+    """Which part of a medium becomes a clip, and how little is too little."""
+
+    min_duration_s: float = Field(default=0.5, gt=0)
+    """Shorter clips are rejected as too_short."""
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    """Share of a listed span that sound and picture must both hold, else not_covered."""
+
+
+class ShardsConfig(Spec):
+    """How samples are grouped into files."""
+
+    clips_per_shard: int = Field(default=256, ge=1, le=100_000)
+    """Listed clips a shard: the unit of work and of recovery."""
+
+
+class LimitsConfig(Spec):
+    """What one medium may ask of the machine."""
+
+    max_pixels: int = Field(default=8192 * 4320, ge=1)
+    max_duration_s: float = Field(default=600.0, gt=0)
+    """Of a clip, not of the medium it is cut from."""
+    max_channels: int = Field(default=16, ge=1)
+    max_bad_packet_fraction: float = Field(default=0.25, ge=0, le=1)
+    """Share of packets that may fail to decode, of each stream."""
+    clip_timeout_s: float = Field(default=300.0, gt=0)
+    """A clip that takes longer is rejected, and its worker ended."""
+
+
+class BuildConfig(Spec):
+    """Everything that shapes the bytes of a shard set, but for the listing."""
+
+    fields: tuple[FieldName, ...] = ("frames", "audio", "logmel")
+    clips: ClipsConfig = ClipsConfig()
+    video: VideoSpec = VideoSpec()
+    audio: AudioSpec = AudioSpec()
+    logmel: LogMelSpec = LogMelSpec()
+    shards: ShardsConfig = ShardsConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BuildConfig":
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"fields={list(self.fields)} must name each field once, at least one")
+        if "logmel" in self.fields and self.logmel.sample_rate_hz != self.audio.sample_rate_hz:
+            raise ValueError(
+                f"logmel.sample_rate_hz={self.logmel.sample_rate_hz} must equal "
+                f"audio.sample_rate_hz={self.audio.sample_rate_hz}: log-mel is made of the stored "
+                "sound, set both"
+            )
+        return self
+
+    @property
+    def needs_video(self) -> bool:
+        return any(FIELDS[name].needs_video for name in self.fields)
+
+    @property
+    def needs_audio(self) -> bool:
+        return any(FIELDS[name].needs_audio for name in self.fields)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_recipe(path: Path | None, section: str) -> dict[str, object]:
+    """Table `section` of a recipe file; empty when there is no file or no such table.
+
+    Raises:
+        ConfigError: The file is missing or not TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"recipe {path}: {error.strerror}; give an existing TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path} is not TOML: {error}") from None
+    allowed = {"about", "build", "fit", "eval"}
+    unknown = sorted(tables.keys() - allowed)
+    if unknown:
+        raise ConfigError(f"recipe {path} has tables {unknown}; allowed are {sorted(allowed)}")
+    table = tables.get(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"recipe {path}: [{section}] must be a table")
+    return table
+
+
+def parse_assignment(text: str) -> tuple[list[str], object]:
+    """`a.b=c` as (["a", "b"], c); c is read as TOML, and as a plain string where that fails.
+
+    Raises:
+        ConfigError: There is no `=` or an empty name.
+    """
+    path, equals, value = text.partition("=")
+    names = path.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set {text!r} must have the form a.b=value, as in video.fps=8")
+    try:
+        return names, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return names, value.strip()
+
+
+def build_settings(
+    model: type[Settings], table: dict[str, object], assignments: Iterable[str] = ()
+) -> Settings:
+    """`table` with `assignments` (`a.b=c`, later ones win) laid over it, checked by `model`.
+
+    Raises:
+        ConfigError: An unknown name or a value out of range; the text says which are allowed.
+    """
+    merged = _copy(table)
+    for text in assignments:
+        names, value = parse_assignment(text)
+        at = merged
+        for name in names[:-1]:
+            nested = at.setdefault(name, {})
+            if not isinstance(nested, dict):
+                raise ConfigError(f"--set {text!r}: {name} is a value, not a group of settings")
+            at = nested
+        at[names[-1]] = value
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(model, error)) from None
+
+
+def _copy(table: dict[str, object]) -> dict[str, object]:
+    return {k: _copy(v) if isinstance(v, dict) else v for k, v in table.items()}
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            group = _group(model, fault["loc"][:-1])
+            allowed = f"; allowed here: {', '.join(group.model_fields)}" if group else ""
+            lines.append(f"{where}: unknown setting{allowed}")
+        else:
+            seen = "" if isinstance(fault["input"], dict) else f" (seen: {fault['input']!r})"
+            lines.append(f"{where or model.__name__}: {fault['msg']}{seen}")
+    return "settings are not valid: " + "; ".join(lines)
+
+
+def _group(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    for name in path:
+        field = model.model_fields.get(str(name))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        model = annotation
+    return model

@@ -1,0 +1,380 @@
+"""THE CONTRACT between the builder and the trainer: what a shard set is, on disk and in types.
+
+A shard set is a directory::
+
+    dataset.json         DatasetSpec: schema version, fields, specs, statistics, counts, hashes
+    manifest.parquet     one ManifestRow a stored sample, in shard order
+    rejects.parquet      one RejectRow a listed clip that has no sample
+    shard-000000.tar     WebDataset tar: the members of a sample are adjacent and share its key
+    shard-000000.json    sidecar of the shard; its presence means "committed"
+    build.json           BuildRecord: what the running or finished build was asked for
+
+Times are float64 seconds and intervals are half open, ``[start_s, end_s)``. The clip clock::
+
+    media clock   origin ........ decoded_start_s ............................. decoded_end_s
+                                  |                                             |
+    clip clock                    0 ........................................... duration_s
+    frames                        frame k is the picture shown nearest to k / fps
+    audio                         sample n is the sound at n / sample_rate_hz
+    logmel                        column t is centered on audio sample t * hop_samples
+
+The origin of the media clock is the start that the container states, if that is positive, else 0.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from avdata.errors import FailureReason, ShardSetError
+
+SCHEMA_VERSION = 1
+
+FieldName = Literal["frames", "audio", "logmel"]
+"""Fields that a build can be asked for; ``meta`` is always stored."""
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+"""WebDataset splits a member's name at its first dot, so a key has none."""
+
+MAX_KEY_CHARS = 80
+"""A tar (ustar) name holds 100 characters: a key and the longest suffix fit."""
+
+FRAMES_SUFFIX = "frames.mjpg"
+FRAMES_INDEX_SUFFIX = "frames.npy"
+AUDIO_SUFFIX = "audio.flac"
+LOGMEL_SUFFIX = "logmel.npy"
+META_SUFFIX = "meta.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredField:
+    """How one field of a sample is laid down in a shard."""
+
+    suffixes: tuple[str, ...]
+    """Tar members of the field: ``{key}.{suffix}``; the first holds the data."""
+    codec: str
+    """What the bytes of the first member are."""
+    dtype: str
+    """Element type after decoding."""
+    axes: str
+    """Axes after decoding: b batch, c channels, t frames, f mel bins, n audio samples, h, w."""
+    needs_video: bool = False
+    needs_audio: bool = False
+
+
+FIELDS: dict[str, StoredField] = {
+    "frames": StoredField(
+        suffixes=(FRAMES_SUFFIX, FRAMES_INDEX_SUFFIX),
+        codec="jpeg stream; the index holds t + 1 uint32 byte offsets, frame i is [i] to [i + 1]",
+        dtype="uint8",
+        axes="t h w c",
+        needs_video=True,
+    ),
+    "audio": StoredField(
+        suffixes=(AUDIO_SUFFIX,), codec="flac, 16 bit", dtype="int16", axes="c n", needs_audio=True
+    ),
+    "logmel": StoredField(
+        suffixes=(LOGMEL_SUFFIX,), codec="npy", dtype="float16", axes="c t f", needs_audio=True
+    ),
+    "meta": StoredField(suffixes=(META_SUFFIX,), codec="json", dtype="object", axes=""),
+}
+
+
+class Spec(BaseModel):
+    """Base of all settings: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VideoSpec(Spec):
+    """How stored frames are made."""
+
+    fps: float = Field(default=16.0, gt=0, le=240)
+    """Stored frames per second; frame k shows the picture nearest to k / fps."""
+    short_side_px: int = Field(default=256, ge=16, le=4096, multiple_of=2)
+    """Length of the shorter side; the longer one keeps the aspect and is even."""
+    codec: Literal["jpeg"] = "jpeg"
+    quality: int = Field(default=85, ge=1, le=100)
+    """JPEG quality; 85 is 41 dB of luma at 24 kB a frame of 456x256."""
+    projection: Literal["flat", "equirectangular"] = "flat"
+
+
+AUDIO_CHANNELS: dict[str, int] = {"mono": 1, "stereo": 2, "foa": 4}
+
+
+class AudioSpec(Spec):
+    """How stored sound is made."""
+
+    sample_rate_hz: int = Field(default=24000, ge=4000, le=192000)
+    layout: Literal["mono", "stereo", "foa"] = "mono"
+    """``foa`` is first-order ambisonics, channel order ACN (W Y Z X), SN3D."""
+
+    @property
+    def num_channels(self) -> int:
+        return AUDIO_CHANNELS[self.layout]
+
+
+class LogMelSpec(Spec):
+    """How a waveform becomes the stored log-mel: natural logarithm of mel power."""
+
+    sample_rate_hz: int = Field(default=24000, ge=4000, le=192000)
+    """Rate of the waveform that the STFT runs on; equal to the stored audio's."""
+    n_fft: int = Field(default=1024, ge=16)
+    win_samples: int = Field(default=1024, ge=16)
+    """Length of the periodic Hann window."""
+    hop_samples: int = Field(default=240, ge=1)
+    """Distance between frames; frame 0 is centered on sample 0, edges are reflected."""
+    num_mels: int = Field(default=128, ge=1)
+    fmin_hz: float = Field(default=0.0, ge=0)
+    fmax_hz: float = Field(default=12000.0, gt=0)
+    mel_scale: Literal["htk", "slaney"] = "htk"
+    """Slaney is linear below 1 kHz, HTK is not: never leave it implied."""
+    log_floor: float = Field(default=1e-10, gt=0)
+    """Power below this is raised to it before the logarithm."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LogMelSpec":
+        if self.win_samples > self.n_fft:
+            raise ValueError(f"win_samples={self.win_samples} must not exceed n_fft={self.n_fft}")
+        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"fmin_hz={self.fmin_hz} < fmax_hz={self.fmax_hz} <= half the sample rate "
+                f"({self.sample_rate_hz / 2}) must hold"
+            )
+        return self
+
+    def num_columns(self, num_samples: int) -> int:
+        """Log-mel columns of a waveform of `num_samples`."""
+        return num_samples // self.hop_samples + 1
+
+
+class LogMelStatistics(Spec):
+    """Moments of the stored log-mel, per mel bin, over all time and samples of the set."""
+
+    num_columns: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class DatasetSpec(Spec):
+    """`dataset.json`: everything a trainer may assume of a shard set."""
+
+    schema_version: int = SCHEMA_VERSION
+    fields: tuple[str, ...]
+    video: VideoSpec | None = None
+    """None when the set has no frames; likewise for audio and logmel."""
+    audio: AudioSpec | None = None
+    logmel: LogMelSpec | None = None
+    logmel_statistics: LogMelStatistics | None = None
+    num_shards: int
+    num_listed: int
+    """Rows of the listing: ``num_listed == num_clips + num_rejected``."""
+    num_clips: int
+    num_rejected: int
+    num_sources: int
+    """Distinct media of the listing; ``source_index`` is in ``[0, num_sources)``."""
+    labels: tuple[str, ...]
+    """All labels of the listing, sorted; a label's position is its class index."""
+    labels_hash: str
+    build_hash: str
+    """Hash of listing, settings and schema: equal hashes promise equal shards."""
+    listing_name: str
+    software: dict[str, str]
+    """Versions of what shaped the bytes."""
+
+
+class BuildRecord(Spec):
+    """`build.json`: written before the first shard, so that a second run knows what it resumes."""
+
+    schema_version: int = SCHEMA_VERSION
+    build_hash: str
+    listing_name: str
+    listing_sha256: str
+    num_listed: int
+    num_shards: int
+    config: dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedClip:
+    """One readable line of a listing, before any file was looked for."""
+
+    line_number: int
+    """1-based line of the listing (for parquet and folders: 1-based row)."""
+    source_id: str
+    """Name of the medium the clip is cut from: a video id, or the path as listed."""
+    path: str | None = None
+    """File as the listing names it; None when it follows from `source_id` and the times."""
+    listed_start_s: float | None = None
+    listed_end_s: float | None = None
+    """None: from the start, or to the end, of the medium."""
+    labels: tuple[str, ...] = ()
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.source_id:
+            raise ValueError(f"line {self.line_number}: empty source_id")
+        start = self.listed_start_s
+        if start is not None and not 0 <= start < 1e7:
+            raise ValueError(f"line {self.line_number}: start {start} s must be in [0, 1e7)")
+        if self.listed_end_s is not None and not (start or 0.0) < self.listed_end_s < 1e7:
+            raise ValueError(
+                f"line {self.line_number}: end {self.listed_end_s} s must be after start {start} s"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MalformedLine:
+    """One line of a listing that cannot be read: becomes a rejected row."""
+
+    line_number: int
+    text: str
+    """The line as it stands, cut to 200 characters."""
+    message: str
+    """What was seen and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipRef:
+    """One listed clip with its place in the shard set: what a worker is told to build."""
+
+    row_index: int
+    """0-based position among all rows of the listing, readable or not."""
+    line_number: int
+    key: str
+    """Unique in the set; matches `KEY_PATTERN`."""
+    source_id: str
+    source_index: int
+    """Dense in ``[0, num_sources)``, by first appearance in the listing: memory-bank row."""
+    clip_index: int
+    """0-based count of this source's clips so far in the listing."""
+    path: str | None
+    listed_start_s: float | None
+    listed_end_s: float | None
+    labels: tuple[str, ...]
+    split: str | None
+
+    def __post_init__(self) -> None:
+        if not KEY_PATTERN.fullmatch(self.key) or len(self.key) > MAX_KEY_CHARS:
+            raise ValueError(f"key {self.key!r} must match {KEY_PATTERN.pattern}, at most 80 long")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManifestRow:
+    """One stored sample. Column names and order of `manifest.parquet`."""
+
+    key: str
+    shard: str
+    row_index: int
+    line_number: int
+    source_id: str
+    source_index: int
+    clip_index: int
+    labels: list[str]
+    split: str | None
+    media: str
+    """File the sample was made from, as found."""
+    trimmed: bool
+    """The file was taken to hold just the listed span, so its whole length was used."""
+    listed_start_s: float | None
+    listed_end_s: float | None
+    decoded_start_s: float
+    """Media clock (see the module): where the stored clip starts."""
+    decoded_end_s: float
+    duration_s: float
+    av_offset_s: float | None
+    """First sound minus first picture of the span, in seconds: positive when sound starts late."""
+    video_start_s: float | None
+    video_end_s: float | None
+    audio_start_s: float | None
+    audio_end_s: float | None
+    """What the streams hold of the listed span, on the media clock, as decoded."""
+    native_fps: float | None
+    """Mean rate of the decoded pictures' times."""
+    native_width_px: int | None
+    native_height_px: int | None
+    rotation_deg: int | None
+    native_sample_rate_hz: int | None
+    native_channels: int | None
+    video_codec: str | None
+    audio_codec: str | None
+    num_bad_packets: int
+    num_frames: int
+    frame_width_px: int
+    frame_height_px: int
+    num_audio_samples: int
+    num_logmel_columns: int
+    frames_offset_bytes: int
+    frames_bytes: int
+    frame_offsets: list[int]
+    """num_frames + 1 offsets from frames_offset_bytes: any frame is one ranged read."""
+    audio_offset_bytes: int
+    audio_bytes: int
+    logmel_offset_bytes: int
+    logmel_bytes: int
+    meta_offset_bytes: int
+    meta_bytes: int
+    """Byte ranges of the members in the shard; 0 bytes when the set lacks the field."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectRow:
+    """One listed clip that has no sample. Column names and order of `rejects.parquet`."""
+
+    row_index: int
+    line_number: int
+    source_id: str | None
+    """None, like the other facts, when the line itself could not be read."""
+    key: str | None
+    path: str | None
+    listed_start_s: float | None
+    listed_end_s: float | None
+    labels: list[str]
+    split: str | None
+    reason: str
+    """A `FailureReason`."""
+    message: str
+    traceback: str | None
+    """Only for `FailureReason.UNEXPECTED`."""
+
+    def __post_init__(self) -> None:
+        FailureReason(self.reason)
+
+
+def shard_name(shard_index: int) -> str:
+    """File name of a shard: `shard-000000.tar`."""
+    return f"shard-{shard_index:06d}.tar"
+
+
+def sidecar_name(shard: str) -> str:
+    """File name of the sidecar of shard file `shard`."""
+    return shard.removesuffix(".tar") + ".json"
+
+
+def check_schema_version(seen: object, *, where: str) -> None:
+    """Refuse another schema version.
+
+    Raises:
+        ShardSetError: `seen` is not the version this software reads.
+    """
+    if seen != SCHEMA_VERSION:
+        raise ShardSetError(
+            f"{where} has schema version {seen!r}; this avdata reads version {SCHEMA_VERSION}. "
+            "Build the set again with `avdata build`, or use the avdata release that wrote it"
+        )
+
+
+def check_sample(members: Mapping[str, bytes], fields: tuple[str, ...]) -> None:
+    """Check that a sample has exactly the members that `fields` promise, none of them empty.
+
+    Raises:
+        ShardSetError: A member is missing, empty, or not part of the contract.
+    """
+    promised = {s for name in (*fields, "meta") for s in FIELDS[name].suffixes}
+    if promised != members.keys():
+        raise ShardSetError(f"sample has members {sorted(members)}, promised {sorted(promised)}")
+    empty = sorted(s for s, data in members.items() if not data)
+    if empty:
+        raise ShardSetError(f"sample has empty members {empty}")
