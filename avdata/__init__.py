@@ -1,0 +1,34 @@
+"""From listed clips to shard sets. These names are the surface that avtrain may use."""
+
+from avdata.config import build_settings, read_recipe
+from avdata.errors import AvdataError, ConfigError, ShardSetError
+from avdata.schema import (
+    SCHEMA_VERSION,
+    AudioSpec,
+    DatasetSpec,
+    LogMelSpec,
+    LogMelStatistics,
+    Spec,
+    VideoSpec,
+)
+from avdata.shards.codec import decode_frame
+from avdata.shards.reader import ShardSet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AudioSpec",
+    "AvdataError",
+    "ConfigError",
+    "DatasetSpec",
+    "LogMelSpec",
+    "LogMelStatistics",
+    "ShardSet",
+    "ShardSetError",
+    "Spec",
+    "VideoSpec",
+    "build_settings",
+    "decode_frame",
+    "read_recipe",
+]
