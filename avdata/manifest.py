@@ -1,4 +1,4 @@
-"""`manifest.parquet` and `rejects.parquet`: arrow schemas out of the row types, writing, reading."""
+"""`manifest.parquet` and `rejects.parquet`: arrow schema of the row types, writing, reading."""
 
 import types
 import typing

@@ -1,5 +1,6 @@
 """A shard set opened for reading: spec, manifest, and ranged reads of single fields."""
 
+import itertools
 import json
 import os
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class ShardSet:
         first = int(columns.frames_offset[sample] + cut[0])
         data = memoryview(self._pread(sample, first, int(cut[-1] - cut[0])))
         ends = cut - cut[0]
-        return [data[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [data[a:b] for a, b in itertools.pairwise(ends)]
 
     def read_audio(self, sample: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Audio samples [start, stop) as int16 (c, n)."""

@@ -1,0 +1,1 @@
+"""Listing -> plan -> executor -> manifest."""

@@ -1,0 +1,207 @@
+"""One listed clip -> the members of its sample, and its row of the manifest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avdata.config import BuildConfig
+from avdata.decode.media import media_duration_s
+from avdata.decode.with_av import DecodedClip, decode_clip
+from avdata.errors import FailureReason, MediaError
+from avdata.features.logmel import stored_log_mel
+from avdata.schema import (
+    AUDIO_SUFFIX,
+    FRAMES_INDEX_SUFFIX,
+    FRAMES_SUFFIX,
+    LOGMEL_SUFFIX,
+    META_SUFFIX,
+    ClipRef,
+    ManifestRow,
+    check_sample,
+)
+from avdata.shards.codec import encode_array, encode_audio, encode_frames, encode_meta
+from avdata.shards.sidecar import LogMelSums
+from avdata.shards.writer import ByteRange
+from avdata.sources.resolve import MediaResolver, ResolvedMedia
+
+TRIMMED_SLACK_S = 0.75
+"""A file shorter than the listed span plus this, and than its end, holds just the span."""
+
+NOWHERE = ByteRange(offset=0, size=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """One clip, encoded."""
+
+    ref: ClipRef
+    media_name: str
+    trimmed: bool
+    clip: DecodedClip
+    members: dict[str, bytes]
+    """Suffix -> bytes."""
+    num_logmel_columns: int
+    logmel_sums: LogMelSums | None
+    frame_offsets: list[int]
+
+    def manifest_row(
+        self, *, shard: str, ranges: Mapping[str, ByteRange], fields: tuple[str, ...]
+    ) -> ManifestRow:
+        """The sample's row, once its place in a shard is known."""
+        ref, clip = self.ref, self.clip
+        video, audio = clip.video, clip.audio
+        frames = ranges.get(FRAMES_SUFFIX, NOWHERE)
+        sound = ranges.get(AUDIO_SUFFIX, NOWHERE)
+        logmel = ranges.get(LOGMEL_SUFFIX, NOWHERE)
+        meta = ranges[META_SUFFIX]
+        return ManifestRow(
+            key=ref.key,
+            shard=shard,
+            row_index=ref.row_index,
+            line_number=ref.line_number,
+            source_id=ref.source_id,
+            source_index=ref.source_index,
+            clip_index=ref.clip_index,
+            labels=list(ref.labels),
+            split=ref.split,
+            media=self.media_name,
+            trimmed=self.trimmed,
+            listed_start_s=ref.listed_start_s,
+            listed_end_s=ref.listed_end_s,
+            decoded_start_s=clip.start_s,
+            decoded_end_s=clip.end_s,
+            duration_s=clip.end_s - clip.start_s,
+            av_offset_s=audio.start_s - video.start_s if video and audio else None,
+            video_start_s=video.start_s if video else None,
+            video_end_s=video.end_s if video else None,
+            audio_start_s=audio.start_s if audio else None,
+            audio_end_s=audio.end_s if audio else None,
+            native_fps=video.native_fps if video else None,
+            native_width_px=video.native_width_px if video else None,
+            native_height_px=video.native_height_px if video else None,
+            rotation_deg=video.rotation_deg if video else None,
+            native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
+            native_channels=audio.native_channels if audio else None,
+            video_codec=video.codec if video else None,
+            audio_codec=audio.codec if audio else None,
+            num_bad_packets=clip.num_bad_packets,
+            num_frames=len(video.jpegs) if video else 0,
+            frame_width_px=video.width_px if video else 0,
+            frame_height_px=video.height_px if video else 0,
+            num_audio_samples=audio.samples.shape[1] if audio and "audio" in fields else 0,
+            num_logmel_columns=self.num_logmel_columns,
+            frames_offset_bytes=frames.offset,
+            frames_bytes=frames.size,
+            frame_offsets=self.frame_offsets,
+            audio_offset_bytes=sound.offset,
+            audio_bytes=sound.size,
+            logmel_offset_bytes=logmel.offset,
+            logmel_bytes=logmel.size,
+            meta_offset_bytes=meta.offset,
+            meta_bytes=meta.size,
+        )
+
+
+def build_sample(ref: ClipRef, *, config: BuildConfig, resolver: MediaResolver) -> Sample:
+    """Find, decode and encode one clip.
+
+    Raises:
+        MediaError: With the reason why there is no sample.
+    """
+    media = resolver.resolve(ref)
+    start_s, end_s, trimmed = _span_in_file(ref, media)
+    clip = decode_clip(
+        media.path,
+        start_s=start_s,
+        end_s=end_s,
+        video=config.video if config.needs_video else None,
+        audio=config.audio if config.needs_audio else None,
+        clips=config.clips,
+        limits=config.limits,
+    )
+    members: dict[str, bytes] = {}
+    frame_offsets: list[int] = []
+    if clip.video is not None:
+        members[FRAMES_SUFFIX], members[FRAMES_INDEX_SUFFIX] = encode_frames(clip.video.jpegs)
+        frame_offsets = np.cumsum([0, *map(len, clip.video.jpegs)]).tolist()
+    if "audio" in config.fields and clip.audio is not None:
+        members[AUDIO_SUFFIX] = encode_audio(clip.audio.samples, config.audio.sample_rate_hz)
+    logmel = _log_mel(clip, config) if "logmel" in config.fields else None
+    if logmel is not None:
+        members[LOGMEL_SUFFIX] = encode_array(logmel)
+    members[META_SUFFIX] = encode_meta(_meta(ref, clip, config))
+    check_sample(members, config.fields)
+    return Sample(
+        ref=ref,
+        media_name=_media_name(media.path, resolver),
+        trimmed=trimmed,
+        clip=clip,
+        members=members,
+        num_logmel_columns=0 if logmel is None else logmel.shape[1],
+        logmel_sums=None if logmel is None else LogMelSums.of(logmel),
+        frame_offsets=frame_offsets,
+    )
+
+
+def _span_in_file(ref: ClipRef, media: ResolvedMedia) -> tuple[float | None, float | None, bool]:
+    """Start and end within the file found, and whether that holds just the listed span.
+
+    Downloaders cut clips out and keep the video's name: then the listed times, which count from
+    the start of the whole video, do not apply to the file.
+    """
+    start_s, end_s = ref.listed_start_s, ref.listed_end_s
+    if start_s is None and end_s is None:
+        return None, None, media.trimmed
+    length_s = None if end_s is None else end_s - (start_s or 0.0)
+    trimmed = media.trimmed
+    if not trimmed and ref.path is None and start_s and end_s is not None:
+        duration_s = media_duration_s(media.path)
+        longest_s = min(end_s, end_s - start_s + TRIMMED_SLACK_S)
+        trimmed = duration_s is not None and duration_s < longest_s
+    return (0.0, length_s, True) if trimmed else (start_s, end_s, False)
+
+
+def _media_name(path: Path, resolver: MediaResolver) -> str:
+    """The file's path from the media's or the listing's folder: a moved set builds alike."""
+    for base in (resolver.media_dir, resolver.listing_dir):
+        if base is not None and path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return path.as_posix()
+
+
+def _log_mel(clip: DecodedClip, config: BuildConfig) -> np.ndarray:
+    """float16 (c, t, f) of the sound as it is stored."""
+    assert clip.audio is not None
+    samples = clip.audio.samples
+    if samples.shape[1] <= config.logmel.n_fft // 2:
+        raise MediaError(
+            FailureReason.TOO_SHORT,
+            f"{samples.shape[1]} audio samples; log-mel with n_fft={config.logmel.n_fft} needs "
+            f"more than {config.logmel.n_fft // 2}",
+        )
+    return stored_log_mel(samples, config.logmel)
+
+
+def _meta(ref: ClipRef, clip: DecodedClip, config: BuildConfig) -> dict[str, object]:
+    """What a reader of the bare tar needs to know of the sample."""
+    video, audio = clip.video, clip.audio
+    return {
+        "key": ref.key,
+        "source_id": ref.source_id,
+        "source_index": ref.source_index,
+        "clip_index": ref.clip_index,
+        "labels": list(ref.labels),
+        "split": ref.split,
+        "listed_start_s": ref.listed_start_s,
+        "listed_end_s": ref.listed_end_s,
+        "decoded_start_s": clip.start_s,
+        "decoded_end_s": clip.end_s,
+        "av_offset_s": audio.start_s - video.start_s if video and audio else None,
+        "fps": config.video.fps if video else None,
+        "frame_times_s": [round(t - clip.start_s, 6) for t in video.frame_times_s.tolist()]
+        if video
+        else None,
+        "sample_rate_hz": config.audio.sample_rate_hz if audio else None,
+    }

@@ -1,0 +1,255 @@
+"""`avdata build`: a listing of clips -> a shard set."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from avdata.build.plan import BuildPlan, ShardPlan
+    from avdata.build.run import BuildSummary
+    from avdata.build.worker import ClipDone
+
+EXIT_REJECTS = 3
+"""Too many clips were rejected, or none was left."""
+EXIT_UNEXPECTED = 4
+"""Some clip met a fault that is not a known case of bad media."""
+
+
+@click.command()
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Listing file (CSV, TSV, parquet) or folder of class folders.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["auto", "audioset", "kinetics", "vggsound", "table", "folder"]),
+    default="auto",
+    show_default=True,
+    help="Form of the listing; auto looks at its content.",
+)
+@click.option(
+    "--media",
+    type=click.Path(path_type=Path),
+    help="Folder of the media files [default: where the listing lies].",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the shard set.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="TOML file with a [build] table.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="A.B=C",
+    help="One setting, as in --set video.fps=8 (repeatable).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Ray actors; 0 builds in this process without Ray [default: one a core].",
+)
+@click.option("--ray-address", help="A running Ray cluster, as in auto or host:port.")
+@click.option("--limit", type=click.IntRange(min=1), help="Build the first N rows only.")
+@click.option(
+    "--max-reject-rate",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Exit with 3 when a larger share of the listed clips is rejected.",
+)
+@click.option("--dry-run", is_flag=True, help="Read the listing, say what would be built.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def build(
+    source: Path,
+    format_name: str,
+    media: Path | None,
+    out: Path | None,
+    recipe: Path | None,
+    assignments: tuple[str, ...],
+    workers: int | None,
+    ray_address: str | None,
+    limit: int | None,
+    max_reject_rate: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Decode listed clips into WebDataset shards with a manifest.
+
+    The same command resumes an interrupted build. Every listed clip ends as one row of the
+    manifest or of the rejects, with the reason.
+    """
+    from itertools import islice
+
+    from avdata.build.plan import make_plan
+    from avdata.config import BuildConfig, build_settings, read_recipe
+    from avdata.errors import BuildError, ConfigError
+    from avdata.sources import detect, read_listing
+
+    config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
+    if media is not None and not media.is_dir():
+        raise BuildError(f"--media {media} is not a folder; give the folder of the media files")
+    format_name = detect(source) if format_name == "auto" else format_name
+    plan = make_plan(islice(read_listing(source, format_name), limit), config)
+    if dry_run:
+        _report_plan(plan, source, format_name, as_json)
+        return
+    if out is None:
+        raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
+    if not plan.num_listed:
+        raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
+    summary = _build(plan, config, source, media, out, workers, ray_address, as_json)
+    _report(summary, out, as_json)
+    _exit_by(summary, max_reject_rate)
+
+
+def _build(
+    plan: "BuildPlan",
+    config: object,
+    source: Path,
+    media: Path | None,
+    out: Path,
+    workers: int | None,
+    ray_address: str | None,
+    as_json: bool,
+) -> "BuildSummary":
+    from avdata.build.local import run_local
+    from avdata.build.run import run_build
+    from avdata.build.worker import BuildContext, ClipDone, ShardJob
+    from avdata.config import BuildConfig
+    from avdata.shards.sidecar import ShardReport
+    from avdata.sources import MediaResolver
+
+    assert isinstance(config, BuildConfig)
+    listing_dir = source if source.is_dir() else source.parent
+    context = BuildContext(
+        config=config,
+        out_dir=out.absolute(),
+        resolver=MediaResolver(media.absolute() if media else None, listing_dir.absolute()),
+        build_hash=plan.build_hash,
+    )
+
+    def execute(jobs: list[ShardJob], context: BuildContext) -> Iterator[ClipDone | ShardReport]:
+        if workers == 0:
+            return run_local(jobs, context)
+        from avdata.build.on_ray import run_on_ray
+
+        wanted = workers or len(os.sched_getaffinity(0))
+        num_workers = min(wanted, len(jobs))
+        return run_on_ray(jobs, context, num_workers=num_workers, address=ray_address)
+
+    with _progress(plan) as on_progress:
+        return run_build(
+            plan,
+            context,
+            listing_name=source.name,
+            execute=execute,
+            on_progress=on_progress,
+        )
+
+
+class _Progress:
+    """A bar with clips/s and rejects; rows of a shard that is built again count once."""
+
+    def __init__(self, plan: "BuildPlan") -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=plan.num_listed, unit="clip", smoothing=0.05, dynamic_ncols=True)
+        self._settled: dict[int, str | None] = {}
+        self._rejected = 0
+
+    def __call__(self, event: "ClipDone | ShardPlan") -> None:
+        from avdata.build.plan import ShardPlan
+
+        if isinstance(event, ShardPlan):
+            self._bar.update(event.num_rows)
+            self._bar.initial += event.num_rows  # not this run's work: leave it out of clips/s
+            return
+        if event.row_index not in self._settled:
+            self._settled[event.row_index] = event.reason
+            self._rejected += event.reason is not None
+            self._bar.set_postfix(rejected=self._rejected, refresh=False)
+            self._bar.update()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+@contextmanager
+def _progress(plan: "BuildPlan") -> Iterator[_Progress]:
+    progress = _Progress(plan)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: bool) -> None:
+    reasons = Counter(row.reason for shard in plan.shards for row in shard.rejects)
+    facts = {
+        "source": str(source),
+        "format": format_name,
+        "listed": plan.num_listed,
+        "readable": plan.num_listed - reasons.total(),
+        "rejected": reasons.total(),
+        "reasons": dict(reasons.most_common()),
+        "sources": plan.num_sources,
+        "labels": len(plan.labels),
+        "shards": len(plan.shards),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        if name != "reasons":
+            print(f"{name:>9}  {value}")
+    for reason, count in reasons.most_common():
+        print(f"{count:>9}  {reason}")
+    for row in [row for shard in plan.shards for row in shard.rejects][:5]:
+        print(f"           line {row.line_number}: {row.message}")
+    print("dry run: nothing was written")
+
+
+def _report(summary: "BuildSummary", out: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**asdict(summary), "out": str(out)}))
+        return
+    rate = summary.ok / summary.seconds if summary.seconds else 0.0
+    print(f"{'listed':>20}  {summary.listed}")
+    print(f"{'ok':>20}  {summary.ok}")
+    for reason, count in summary.reasons.items():
+        print(f"{reason:>20}  {count}")
+    print(
+        f"{summary.shards} shards ({summary.built_shards} built now), "
+        f"{summary.bytes / 1e6:.1f} MB, {summary.seconds:.1f} s, {rate:.1f} clips/s -> {out}"
+    )
+    print(f"look into it: avdata inspect {out}")
+
+
+def _exit_by(summary: "BuildSummary", max_reject_rate: float) -> None:
+    top = ", ".join(f"{count} {reason}" for reason, count in list(summary.reasons.items())[:3])
+    if not summary.ok:
+        click.echo(f"avdata: no clip was built ({top}); see rejects.parquet", err=True)
+        sys.exit(EXIT_REJECTS)
+    if summary.rejected > max_reject_rate * summary.listed:
+        click.echo(
+            f"avdata: {summary.rejected} of {summary.listed} clips were rejected ({top}), more "
+            f"than --max-reject-rate {max_reject_rate}; see rejects.parquet",
+            err=True,
+        )
+        sys.exit(EXIT_REJECTS)
+    if unexpected := summary.reasons.get("unexpected"):
+        click.echo(
+            f"avdata: {unexpected} clips met unexpected faults; their tracebacks are in "
+            "rejects.parquet",
+            err=True,
+        )
+        sys.exit(EXIT_UNEXPECTED)

@@ -1,0 +1,1 @@
+"""One listed clip of a media file -> pictures and sound on one clock."""

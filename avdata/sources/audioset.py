@@ -1,0 +1,82 @@
+"""AudioSet segment lists: comment lines, then `YTID, start_seconds, end_seconds, "mid,mid"`.
+
+Labels are machine ids (`/m/09x0r`), in the order listed. There is no split and no path.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from avdata.schema import ListedClip
+from avdata.sources.head import ListingHead, mostly, require_file
+from avdata.sources.rows import (
+    SPREADSHEET_ERRORS,
+    parse_seconds,
+    parse_video_id,
+    read_rows,
+    split_cells,
+)
+from avdata.sources.source import ListedRow
+
+COLUMNS = "YTID, start_seconds, end_seconds, positive_labels"
+
+
+def matches(head: ListingHead) -> bool:
+    """True for the comment that names the columns, or for rows with two times and mids."""
+    if any(line.startswith("#") and "YTID" in line for line in head.lines[:10]):
+        return True
+    lines = tuple(line for line in head.lines if not _is_comment(line) and not _is_header(line))
+    return mostly(_has_shape, lines)
+
+
+def read(path: Path) -> Iterator[ListedRow]:
+    """Rows of an AudioSet list.
+
+    Raises:
+        ListingError: `path` is a folder, empty, or cannot be opened.
+    """
+    require_file(path, "audioset")
+    return read_rows(path, parse_line)
+
+
+def parse_line(line_number: int, text: str) -> ListedClip | None:
+    """One segment; None for a comment.
+
+    Raises:
+        ValueError: The line is malformed.
+    """
+    if _is_comment(text) or _is_header(text):
+        return None
+    cells = split_cells(text)
+    if len(cells) != 4:
+        raise ValueError(
+            f"{len(cells)} columns; an AudioSet row has 4 ({COLUMNS}), the labels in quotes"
+        )
+    source_id, start, end, labels = cells
+    return ListedClip(
+        line_number=line_number,
+        source_id=parse_video_id(source_id),
+        listed_start_s=parse_seconds(start, "start_seconds"),
+        listed_end_s=parse_seconds(end, "end_seconds"),
+        labels=tuple(label for part in labels.split(",") if (label := part.strip())),
+    )
+
+
+def _is_comment(text: str) -> bool:
+    # A damaged row starts with "#NAME?" in place of its id.
+    return text.startswith("#") and not text.startswith(SPREADSHEET_ERRORS)
+
+
+def _is_header(text: str) -> bool:
+    return text.startswith("YTID") and "start_seconds" in text
+
+
+def _has_shape(text: str) -> bool:
+    try:
+        cells = split_cells(text)
+        if len(cells) != 4 or not cells[3].startswith("/"):
+            return False
+        parse_seconds(cells[1], "start")
+        parse_seconds(cells[2], "end")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""A text listing, line by line: one bad line costs one row and never the lines after it.
+
+A cell that holds a line end inside quotes is not supported: it reads as two malformed lines.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from avdata.errors import ListingError
+from avdata.schema import ListedClip, MalformedLine
+from avdata.sources.head import BOM
+from avdata.sources.source import ListedRow
+
+MAX_LINE_BYTES = 131_072
+MAX_TEXT_CHARS = 200
+
+SPREADSHEET_ERRORS = ("#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#NUM!", "#N/A", "#NULL!")
+"""What a spreadsheet writes in place of a cell that it took for a formula."""
+
+# The csv module checks a ready dialect object far faster than keyword arguments.
+_DIALECTS = {
+    delimiter: csv.reader((), delimiter=delimiter, skipinitialspace=True, strict=True).dialect
+    for delimiter in (",", "\t")
+}
+
+LineParser = Callable[[int, str], ListedClip | None]
+"""(line number, text) to clip; None for a comment; ValueError for a malformed line."""
+
+
+def read_rows(path: Path, parse: LineParser, *, header_line: int = 0) -> Iterator[ListedRow]:
+    """One row for each line after `header_line` that is neither blank nor a comment.
+
+    Args:
+        parse: Called with every line as text, without its line end.
+        header_line: 1-based line of the header; 0 when there is none.
+    """
+    line_number = 0
+    with path.open("rb") as file:
+        while data := file.readline(MAX_LINE_BYTES):
+            line_number += 1
+            if line_number == 1:
+                data = data.removeprefix(BOM)
+            too_long = len(data) == MAX_LINE_BYTES and not data.endswith(b"\n")
+            if too_long:
+                _skip_line(file.readline)
+            if line_number <= header_line or not (line := data.rstrip(b"\r\n")).strip():
+                continue
+            try:
+                if too_long:
+                    raise ValueError(f"longer than {MAX_LINE_BYTES} bytes; split the line")
+                clip = parse(line_number, decode_line(line))
+            except ValueError as error:
+                yield malformed(line_number, line.decode("utf-8", "replace"), str(error))
+            else:
+                if clip is not None:
+                    yield clip
+
+
+def _skip_line(readline: Callable[[int], bytes]) -> None:
+    while (rest := readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+        pass
+
+
+def malformed(line_number: int, text: str, message: str) -> MalformedLine:
+    """The row of a line that cannot be read."""
+    prefix = f"line {line_number}: "  # ListedClip names the line; the row has it already
+    return MalformedLine(
+        line_number=line_number,
+        text=text[:MAX_TEXT_CHARS],
+        message=message.removeprefix(prefix),
+    )
+
+
+def decode_line(line: bytes) -> str:
+    """The text of one line.
+
+    Raises:
+        ValueError: It is not UTF-8, or holds a NUL byte or a lone carriage return.
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"byte 0x{line[error.start]:02x} at position {error.start} is not UTF-8; "
+            "save the listing as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(f"NUL byte at position {text.index(chr(0))}; the line must be text")
+    if "\r" in text:
+        raise ValueError("carriage return inside the line; lines must end with LF or CRLF")
+    return text
+
+
+def split_cells(text: str, delimiter: str = ",") -> list[str]:
+    """Cells of one line; spaces after a delimiter do not count.
+
+    Raises:
+        ValueError: A quote is lost or misplaced.
+    """
+    num_quotes = text.count('"')
+    if not num_quotes:
+        return [cell.lstrip(" ") for cell in text.split(delimiter)]
+    if num_quotes % 2:
+        raise ValueError(
+            f"odd number of quotes ({num_quotes}): one is lost; a quote inside a quoted cell must "
+            "be doubled"
+        )
+    try:
+        cells: list[str] = next(csv.reader((text,), dialect=_DIALECTS[delimiter]))
+    except csv.Error as error:
+        raise ValueError(f"quotes cannot be understood ({error}); quote whole cells") from error
+    return cells
+
+
+def parse_seconds(text: str, column: str) -> float:
+    """A time of the listing, in seconds.
+
+    Raises:
+        ValueError: It is not a plain number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value) or "_" in text:  # Python reads 1_000
+        raise ValueError(f"{column} is {text[:40]!r}; it must be seconds, such as 30 or 30.5")
+    return value
+
+
+def check_undamaged(cell: str, column: str) -> None:
+    """Refuse a cell that a spreadsheet has replaced.
+
+    Raises:
+        ValueError: The cell is empty, a spreadsheet error or a formula.
+    """
+    if not cell or cell.isspace():
+        raise ValueError(f"{column} is empty; every row must have one")
+    if cell.startswith(SPREADSHEET_ERRORS):
+        raise ValueError(
+            f"{column} is {cell[:40]!r}: a spreadsheet replaced it; take the row from the "
+            "original listing"
+        )
+    if cell.startswith("="):
+        raise ValueError(
+            f"{column} is {cell[:40]!r}: a spreadsheet made it a formula; take the row from the "
+            "original listing"
+        )
+
+
+def parse_video_id(cell: str) -> str:
+    """The id of a hosted video: letters, digits, `-` and `_`, not all of them signs.
+
+    Raises:
+        ValueError: The id is empty, damaged by a spreadsheet, or holds other characters.
+    """
+    plain = cell.replace("-", "").replace("_", "")
+    if plain.isalnum() and plain.isascii() and len(cell) <= 64:
+        return cell
+    check_undamaged(cell, "id")
+    raise ValueError(
+        f"id is {cell[:40]!r}; it must be up to 64 letters, digits, '-' and '_', at least one "
+        "of them a letter or digit"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The first line of a listing that is not blank."""
+
+    text: str
+    line_number: int
+
+
+def read_header(path: Path) -> Header:
+    """The header line of a listing that must have one.
+
+    Raises:
+        ListingError: There is none, or it is not text.
+    """
+    line_number = 0
+    with path.open("rb") as file:
+        while data := file.readline(MAX_LINE_BYTES):
+            line_number += 1
+            if line_number == 1:
+                data = data.removeprefix(BOM)
+            line = data.rstrip(b"\r\n")
+            if not line.strip():
+                continue
+            try:
+                if len(data) == MAX_LINE_BYTES:
+                    raise ValueError(f"longer than {MAX_LINE_BYTES} bytes")
+                return Header(text=decode_line(line), line_number=line_number)
+            except ValueError as error:
+                raise ListingError(
+                    f"listing {path} has no readable header, line {line_number}: {error}; add "
+                    "the header or choose another --format"
+                ) from error
+    raise ListingError(f"listing {path} has only blank lines; name a listing that has rows")

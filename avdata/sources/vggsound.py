@@ -1,0 +1,86 @@
+"""VGGSound lists, which have no header; every segment is 10 s long.
+
+Two forms: `{id}_{start:06d}.mp4,label` (the start in the name of the file) and
+`id,start_seconds,label,split`. Labels with commas stand in quotes.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from avdata.schema import ListedClip
+from avdata.sources.head import ListingHead, mostly, require_file
+from avdata.sources.media_names import SPLIT_NAMES
+from avdata.sources.rows import (
+    check_undamaged,
+    parse_seconds,
+    parse_video_id,
+    read_rows,
+    split_cells,
+)
+from avdata.sources.source import ListedRow
+
+SEGMENT_S = 10.0
+
+VIDEO_ID_CHARS = 11
+FILE_NAME = re.compile(r"(?P<id>.+)_(?P<start>[0-9]{6,7})(\.[A-Za-z0-9]{2,4})?")
+
+
+def matches(head: ListingHead) -> bool:
+    """True when most lines are of one of the two forms."""
+    return mostly(_has_shape, head.lines)
+
+
+def read(path: Path) -> Iterator[ListedRow]:
+    """Rows of a VGGSound list.
+
+    Raises:
+        ListingError: `path` is a folder, empty, or cannot be opened.
+    """
+    require_file(path, "vggsound")
+    return read_rows(path, parse_line)
+
+
+def parse_line(line_number: int, text: str) -> ListedClip:
+    """One segment.
+
+    Raises:
+        ValueError: The line is malformed.
+    """
+    cells = split_cells(text)
+    if len(cells) == 2:
+        name = FILE_NAME.fullmatch(cells[0])
+        if name is None:
+            check_undamaged(cells[0], "file name")
+            raise ValueError(
+                f"file name is {cells[0][:40]!r}; it must be an id, '_' and the start second in "
+                "six digits, such as abc_000030.mp4"
+            )
+        source_id, start_s, split = name["id"], float(name["start"]), None
+    elif len(cells) == 4:
+        source_id, split = cells[0], cells[3].strip() or None
+        start_s = parse_seconds(cells[1], "start_seconds")
+    else:
+        raise ValueError(
+            f"{len(cells)} columns; a VGGSound row has 2 (file name, label) or 4 (id, "
+            "start_seconds, label, split), labels with commas in quotes"
+        )
+    label = (cells[1] if len(cells) == 2 else cells[2]).strip()
+    return ListedClip(
+        line_number=line_number,
+        source_id=parse_video_id(source_id),
+        listed_start_s=start_s,
+        listed_end_s=start_s + SEGMENT_S,
+        labels=(label,) if label else (),
+        split=split,
+    )
+
+
+def _has_shape(text: str) -> bool:
+    try:
+        clip = parse_line(1, text)
+    except ValueError:
+        return False
+    if len(clip.source_id) != VIDEO_ID_CHARS:  # any "name_000001.mp4,label" is not yet VGGSound
+        return False
+    return len(split_cells(text)) == 2 or (clip.split or "").lower() in SPLIT_NAMES
