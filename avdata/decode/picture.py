@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import simplejpeg
+from av.video.plane import VideoPlane
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from avdata.errors import FailureReason, MediaError
@@ -78,12 +79,7 @@ class PictureEncoder:
                 FailureReason.VIDEO_UNDECODABLE,
                 f"pictures of format {frame.format.name} cannot be scaled: {error}",
             ) from None
-        planes = [
-            np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
-                :, : plane.width
-            ]
-            for plane in small.planes
-        ]
+        planes = [_pixels(plane) for plane in small.planes]
         if turns := upright_turns(self.rotation_deg):
             planes = [np.ascontiguousarray(np.rot90(plane, turns)) for plane in planes]
         self.height_px, self.width_px = planes[0].shape
@@ -121,3 +117,9 @@ class PictureEncoder:
             dst_color_range="JPEG",
             threads=1,
         )
+
+
+def _pixels(plane: VideoPlane) -> np.ndarray:
+    """uint8 (h, w) view of a plane, without the padding of its lines."""
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return lines[:, : plane.width]

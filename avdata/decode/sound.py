@@ -50,7 +50,7 @@ class WaveformBuilder:
         if not chunk.size or frame.sample_rate <= 0:
             return
         names = tuple(channel.name for channel in frame.layout.channels)
-        time_s = None if frame.pts is None else float(frame.pts * frame.time_base)
+        time_s = _time_s(frame)
         if self._start_s is None:
             self._start_s = time_s or 0.0
             self._rate, self._names = frame.sample_rate, names
@@ -158,3 +158,9 @@ def _resample(samples: np.ndarray, rate_hz: int, spec: AudioSpec) -> np.ndarray:
         for part in (*resampler.resample(frame), *resampler.resample(None))
     ]
     return np.concatenate(parts) if parts else np.zeros((0, spec.num_channels), np.int16)
+
+
+def _time_s(frame: av.AudioFrame) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)

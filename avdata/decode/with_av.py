@@ -277,9 +277,8 @@ class _Decoding:
         """Indices of H.264 packets that are neither shown nor referred to."""
         assert self.video is not None and self.video_spec is not None
         length_bytes = nal_length_bytes(self.video)
-        timed = [
-            (_time_s(p.pts, p.time_base), i) for i, p in enumerate(packets) if not p.is_discard
-        ]
+        kept = ((i, p) for i, p in enumerate(packets) if not p.is_discard)
+        timed = [(_time_s(p.pts, p.time_base), i) for i, p in kept]
         shown = sorted((time_s, i) for time_s, i in timed if time_s is not None)
         if not length_bytes or not shown or len(shown) != len(timed):
             return set()

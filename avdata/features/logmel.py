@@ -23,8 +23,9 @@ def log_mel(waveform: Tensor, spec: LogMelSpec) -> Tensor:
             f"waveform of {waveform.shape[-1]} samples; n_fft={spec.n_fft} needs more than "
             f"{spec.n_fft // 2} to reflect at its edges"
         )
-    mel = _transform(spec, waveform.device.type)(waveform.float())
-    return mel.clamp_min(spec.log_floor).log().transpose(-1, -2)
+    mel: Tensor = _transform(spec, waveform.device.type)(waveform.float())
+    log: Tensor = mel.clamp_min(spec.log_floor).log()
+    return log.transpose(-1, -2)
 
 
 def stored_log_mel(samples: np.ndarray, spec: LogMelSpec) -> np.ndarray:
