@@ -233,7 +233,8 @@ class _Decoding:
             if frame is None:
                 bad += 1
                 continue
-            time_s = _time_s(frame.pts, frame.time_base)
+            # frames that a flush brings out carry no time base
+            time_s = _time_s(frame.pts, frame.time_base or self.video.time_base)
             if time_s is None:
                 time_s = times[-1] + gap_s if times else start_s
             if not times:
