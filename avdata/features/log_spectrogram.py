@@ -75,7 +75,7 @@ def log_spectrogram(waveform: Tensor, *, spec: LogSpectrogramSpec) -> Tensor:
         return_complex=True,
     )[:, :, : spec.num_frames]
     power = torch.view_as_real(spectrum).square().sum(dim=-1).transpose(1, 2)  # (b, s, f')
-    pairs = power[:, :, 1:].unflatten(2, (-1, 2)).mean(dim=-1)
+    pairs = (power[:, :, 1::2] + power[:, :, 2::2]) / 2
     power = torch.cat([power[:, :, :1], pairs], dim=2)
     decibels = 10 * torch.log10(power.clamp(min=spec.power_floor))
     loudest = decibels.amax(dim=(1, 2), keepdim=True)
