@@ -1,0 +1,1 @@
+"""From a shard set to batches: order, reading, views, augmentation."""

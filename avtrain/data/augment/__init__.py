@@ -1,0 +1,1 @@
+"""Batched augmentation on the device; the parameters come with each sample."""

@@ -1,0 +1,91 @@
+"""Facts of all samples of a shard set as arrays, and which of them a run uses."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from avdata import ShardSet
+from avtrain.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SampleTable:
+    """Columns of the manifest that views need; position i is sample i."""
+
+    keys: list[str]
+    source_index: np.ndarray
+    num_frames: np.ndarray
+    num_audio_samples: np.ndarray
+    num_logmel_columns: np.ndarray
+    splits: list[str | None]
+    labels: list[str | None]
+    """First label of each sample."""
+
+    def __repr__(self) -> str:
+        return f"SampleTable({len(self.keys)} samples)"
+
+
+def read_sample_table(shards: ShardSet) -> SampleTable:
+    """Facts of all samples of `shards`."""
+    table = shards.manifest
+    return SampleTable(
+        keys=shards.keys,
+        source_index=table["source_index"].to_numpy(),
+        num_frames=table["num_frames"].to_numpy(),
+        num_audio_samples=table["num_audio_samples"].to_numpy(),
+        num_logmel_columns=table["num_logmel_columns"].to_numpy(),
+        splits=table["split"].to_pylist(),
+        labels=[labels[0] if labels else None for labels in table["labels"].to_pylist()],
+    )
+
+
+def select_samples(table: SampleTable, split: str | None, *, where: str) -> tuple[int, ...]:
+    """Samples of `split`, ascending; None is all samples.
+
+    Raises:
+        DataError: There are none.
+    """
+    chosen = tuple(i for i, name in enumerate(table.splits) if split in (None, name))
+    if not chosen:
+        seen = sorted({name for name in table.splits if name is not None})
+        has = f"its splits are {seen}" if seen else "it has no splits"
+        raise DataError(
+            f"{where} has no samples of split {split!r}: {has}"
+            if split is not None
+            else f"{where} has no samples; look at its rejects.parquet"
+        )
+    return chosen
+
+
+def check_shard_files(shards: ShardSet) -> None:
+    """Refuse a set of which a shard is missing or too short, before any time is spent on it.
+
+    Raises:
+        DataError: The text names the first such shard.
+    """
+    table = shards.manifest
+    names = table["shard"].to_pylist()
+    ends = np.zeros(len(names), np.int64)
+    for field in ("frames", "audio", "logmel", "meta"):
+        end = table[f"{field}_offset_bytes"].to_numpy() + table[f"{field}_bytes"].to_numpy()
+        ends = np.maximum(ends, end)
+    needed: dict[str, int] = {}
+    for name, end in zip(names, ends.tolist(), strict=True):
+        needed[name] = max(needed.get(name, 0), end)
+    hint = f"run `avdata verify {shards.directory}`, and build the shard again"
+    for name, size in needed.items():
+        path = shards.directory / name
+        if not path.is_file():
+            raise DataError(f"shard {path} is missing; {hint}")
+        if (seen := path.stat().st_size) < size:
+            raise DataError(f"shard {path} has {seen} bytes, its samples end at {size}; {hint}")
+
+
+def dataset_fingerprint(shards: ShardSet) -> str:
+    """Hash of the build and of the samples in their order: what a run may be resumed on."""
+    digest = hashlib.sha256(shards.spec.build_hash.encode())
+    rows = zip(shards.keys, shards.manifest["source_index"].to_pylist(), strict=True)
+    for key, source_index in rows:
+        digest.update(f"\0{key}\0{source_index}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""Windows of stored fields as arrays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from avdata import ShardSet, ShardSetError, decode_frame
+
+
+def read_frames(shards: ShardSet, sample: int, indices: Sequence[int]) -> np.ndarray:
+    """Frames of a sample at `indices`, uint8 (t, h, w, 3); each is decoded once.
+
+    Raises:
+        ShardSetError: A frame is not a picture, or the shard is damaged.
+    """
+    first = min(indices)
+    jpegs = shards.read_jpegs(sample, first, max(indices) + 1)
+    decoded: dict[int, np.ndarray] = {}
+    for index in indices:
+        if index not in decoded:
+            try:
+                decoded[index] = decode_frame(jpegs[index - first])
+            except ValueError as error:
+                raise _damaged(shards, sample, f"frame {index}", error) from None
+    return np.stack([decoded[index] for index in indices])
+
+
+def read_logmel_window(
+    shards: ShardSet, sample: int, *, start: int, num_columns: int, stride: int
+) -> np.ndarray:
+    """Every `stride`-th log-mel column from `start` on, float16 (s, f).
+
+    Columns beyond the end of the sample are silence: the logarithm of the floor.
+
+    Raises:
+        ShardSetError: The member is damaged.
+    """
+    try:
+        logmel = shards.read_logmel(sample)
+    except ValueError as error:
+        raise _damaged(shards, sample, "log-mel", error) from None
+    assert shards.spec.logmel is not None
+    cut = logmel[0, start : start + num_columns * stride : stride]
+    out = np.full((num_columns, logmel.shape[2]), np.log(shards.spec.logmel.log_floor), np.float16)
+    out[: len(cut)] = cut
+    return out
+
+
+def read_mono_window(shards: ShardSet, sample: int, *, start: int, num_samples: int) -> np.ndarray:
+    """First channel of the sound, int16 (n,); zeros beyond the end of the sample.
+
+    Raises:
+        ShardSetError: The member is damaged.
+    """
+    try:
+        sound = shards.read_audio(sample, start, start + num_samples)
+    except (ValueError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
+        raise _damaged(shards, sample, "sound", error) from None
+    out = np.zeros(num_samples, np.int16)
+    out[: sound.shape[1]] = sound[0]
+    return out
+
+
+def _damaged(shards: ShardSet, sample: int, what: str, error: Exception) -> ShardSetError:
+    shard = shards.manifest["shard"][sample].as_py()
+    return ShardSetError(
+        f"{what} of sample {shards.keys[sample]} in {shards.directory / shard} cannot be decoded "
+        f"({error}); run `avdata verify {shards.directory}` and build the shard again"
+    )

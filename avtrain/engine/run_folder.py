@@ -1,0 +1,151 @@
+"""A RUN: the folder of one training run.
+
+::
+
+    RUN/run.json                       RunRecord: settings, shard set, versions; its presence
+                                       makes the folder a run
+    RUN/checkpoints/step-00000100.pt   the last few checkpoints
+    RUN/log.jsonl                      one line a log interval
+    RUN/keys.jsonl                     one line a step, with log.keys = true
+    RUN/tensorboard/                   the same numbers for TensorBoard
+    RUN/lock                           held while a command trains
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from avdata import DatasetSpec, Spec
+from avtrain.engine.atomic_file import atomic_file
+from avtrain.engine.config import FitConfig, forbidden_changes
+from avtrain.errors import RunError
+
+RUN_VERSION = 1
+RECORD_NAME = "run.json"
+LOCK_NAME = "lock"
+_SOFTWARE = ("avtoolkit", "torch", "torchvision", "numpy", "simplejpeg")
+
+
+class RunRecord(Spec):
+    """`run.json`: written before the first step."""
+
+    run_version: int = RUN_VERSION
+    config: FitConfig
+    shards: str
+    """Folder of the shard set, as it was when the run started."""
+    dataset_fingerprint: str
+    """Hash of the build and of the samples in their order."""
+    num_samples: int
+    """Samples the run trains on."""
+    spec: DatasetSpec
+    """What the shard set was; how stored frames and sound were made."""
+    software: dict[str, str]
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what shapes a run."""
+    versions = {}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def check_vacant(run: Path) -> None:
+    """Refuse a place that a new run cannot take.
+
+    Raises:
+        RunError: There is a run, or something else.
+    """
+    if (run / RECORD_NAME).exists():
+        raise RunError(
+            f"{run} already holds a run; go on with it by --resume, or give another --out"
+        )
+    if run.exists() and (not run.is_dir() or any(p.name != LOCK_NAME for p in run.iterdir())):
+        raise RunError(f"{run} exists and is not a run; give a new folder as --out")
+
+
+def create_run(run: Path, record: RunRecord) -> None:
+    """Write the record of a new run into its folder.
+
+    Raises:
+        RunError: There is a run, or something else.
+    """
+    check_vacant(run)
+    with atomic_file(run / RECORD_NAME) as file:
+        file.write((record.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_run(run: Path) -> RunRecord:
+    """Record of the run in a folder.
+
+    Raises:
+        RunError: There is no run, or its record is damaged or of another version.
+    """
+    path = run / RECORD_NAME
+    try:
+        data = json.loads(path.read_bytes())
+        version = data.get("run_version") if isinstance(data, dict) else None
+        if version != RUN_VERSION:
+            raise RunError(
+                f"{path} has run version {version!r}; this avtrain reads {RUN_VERSION}. Use the "
+                "avtrain release that wrote it"
+            )
+        return RunRecord.model_validate(data)
+    except (FileNotFoundError, NotADirectoryError):
+        seen = "has no run.json" if run.is_dir() else "is not a folder"
+        raise RunError(
+            f"{run} is not a run: it {seen}; give the folder that `avtrain fit --out` wrote"
+        ) from None
+    except (ValueError, ValidationError) as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+
+
+def check_resumable(
+    record: RunRecord, config: FitConfig, *, fingerprint: str, shards: Path, run: Path
+) -> None:
+    """Refuse to go on with other data, or with settings that would make another run.
+
+    Raises:
+        RunError: The text names what differs.
+    """
+    if record.dataset_fingerprint != fingerprint:
+        raise RunError(
+            f"{run} was trained on another shard set ({record.shards}, {record.spec.num_clips} "
+            f"clips, fingerprint {record.dataset_fingerprint[:12]}) than {shards} (fingerprint "
+            f"{fingerprint[:12]}); give that one, or start a new run with another --out"
+        )
+    if changes := forbidden_changes(record.config, config):
+        raise RunError(
+            f"--resume cannot change {'; '.join(changes)}; only schedule, checkpoint, log and the "
+            "loader's settings may change. Drop them, or start a new run with another --out"
+        )
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Make the folder and hold its lock; the system frees it when the process ends in any way.
+
+    Raises:
+        RunError: Another process holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                f"{run} is in use by another `avtrain fit`; wait for it, or give another --out"
+            ) from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,16 @@
+"""Methods by the name that recipes and checkpoints use: one file a paper."""
+
+from avtrain.methods.avid import AVIDConfig
+from avtrain.methods.base import Encoder, Method, MethodConfig, MethodFacts, Modality
+
+METHODS: dict[str, type[MethodConfig]] = {"avid": AVIDConfig}
+
+__all__ = [
+    "METHODS",
+    "AVIDConfig",
+    "Encoder",
+    "Method",
+    "MethodConfig",
+    "MethodFacts",
+    "Modality",
+]

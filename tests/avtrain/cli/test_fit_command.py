@@ -1,0 +1,171 @@
+"""`avtrain fit` as a person meets it: output, exit codes, and one message for each wrong input."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from avtrain.cli import main
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+MakeShardSet = Callable[..., Path]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="avtrain")
+
+
+def fit(shards: Path, out: Path, settings: tuple[str, ...], *more: object) -> Result:
+    sets = [part for text in settings for part in ("--set", text)]
+    return invoke("fit", shards, "--out", out, "--device", "cpu", *sets, *more)
+
+
+def refused(result: Result, *parts: str) -> None:
+    """One message on stderr, exit code 2, nothing on stdout, no traceback."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("avtrain: error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_fit_then_resume_with_json(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    out = tmp_path / "run"
+    first = fit(shard_set, out, (*tiny_run, "schedule.max_steps=4"), "--json")
+    assert first.exit_code == 0, first.output
+    facts = json.loads(first.stdout.splitlines()[-1])
+    assert facts.keys() == {
+        "run",
+        "ended",
+        "steps",
+        "epochs",
+        "loss",
+        "samples_per_s",
+        "data_wait",
+        "seconds",
+    }
+    assert facts["run"] == str(out)
+    assert facts["steps"] == 4
+    assert f"avtrain eval {out} {shard_set} --task retrieval" in first.stderr
+    # the settings of the run stand in its folder
+    more = fit(shard_set, out, ("schedule.max_steps=6",), "--resume", "--json")
+    assert more.exit_code == 0, more.output
+    assert json.loads(more.stdout)["steps"] == 6
+    lines = (out / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [3, 6]
+
+
+def test_max_minutes_ends_a_run_that_can_go_on(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    result = fit(shard_set, tmp_path / "run", (*tiny_run, "schedule.max_minutes=1e-6"), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ended"] == "max_minutes"
+    assert "--resume" in result.stderr
+
+
+def test_a_missing_shard_set(tmp_path: Path) -> None:
+    result = fit(tmp_path / "none", tmp_path / "run", ())
+    refused(result, "none has no dataset.json", "give the folder that `avdata build --out` wrote")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_schema_version(shard_set: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shard_set, tmp_path / "copy"))
+    spec = json.loads((copy / "dataset.json").read_text())
+    (copy / "dataset.json").write_text(json.dumps({**spec, "schema_version": 99}))
+    refused(fit(copy, tmp_path / "run", ()), "schema version 99", "reads version 1", "Build")
+
+
+def test_a_truncated_shard(shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]) -> None:
+    copy = Path(shutil.copytree(shard_set, tmp_path / "copy"))
+    shard = copy / "shard-000001.tar"
+    shard.write_bytes(shard.read_bytes()[:100_000])
+    result = fit(copy, tmp_path / "run", tiny_run)
+    refused(result, "shard-000001.tar has 100000 bytes, its samples end at", "avdata verify")
+    assert not (tmp_path / "run").exists()
+    shard.unlink()
+    refused(fit(copy, tmp_path / "run", tiny_run), "shard-000001.tar is missing")
+
+
+def test_a_damaged_picture_names_shard_and_key(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    copy = Path(shutil.copytree(shard_set, tmp_path / "copy"))
+    for shard in copy.glob("*.tar"):
+        shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\0\0\0"))
+    result = fit(copy, tmp_path / "run", tiny_run)
+    refused(result, "of sample clip-0", "shard-00000", "cannot be decoded", "avdata verify")
+
+
+def test_a_missing_field(make_shard_set: MakeShardSet, tmp_path: Path) -> None:
+    shards = make_shard_set(num_clips=2, fields=("frames",))
+    result = fit(shards, tmp_path / "run", ())
+    refused(result, "method 'avid' needs fields {frames, logmel}", "has {frames}", "--set 'fields=")
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("avid.modell=3", ("avid.modell: unknown setting", "allowed here: model, criterion")),
+        ("avid.model=large", ("avid.model", "'tiny'", "large")),
+        ("data.batch_size=0", ("data.batch_size", "greater than or equal to 2")),
+        ("data.batch_size=17", ("batch_size=17 is larger than the 16 samples", "to 16 or less")),
+        ("data.split=dev", ("no samples of split 'dev'", "its splits are ['test', 'train']")),
+        ("seed", ("must have the form a.b=value",)),
+    ],
+)
+def test_wrong_settings(
+    shard_set: Path,
+    tmp_path: Path,
+    tiny_run: tuple[str, ...],
+    setting: str,
+    parts: tuple[str, ...],
+) -> None:
+    refused(fit(shard_set, tmp_path / "run", (*tiny_run, setting)), *parts)
+
+
+def test_sources_that_cannot_be_told_apart(make_shard_set: MakeShardSet, tmp_path: Path) -> None:
+    shards = make_shard_set(num_clips=1, num_splits=0)
+    result = fit(shards, tmp_path / "run", ("data.batch_size=2",))
+    refused(result, "data.batch_size=2 is larger than the 1 samples")
+
+
+def test_folders_that_are_no_runs(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    refused(fit(shard_set, tmp_path, tiny_run), "exists and is not a run; give a new folder")
+    refused(fit(shard_set, tmp_path, tiny_run, "--resume"), "is not a run: it has no run.json")
+    refused(fit(shard_set, tmp_path / "none", (), "--resume"), "is not a run", "not a folder")
+    file = tmp_path / "notes.txt"
+    refused(fit(shard_set, file, tiny_run), "exists and is not a run")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
+
+
+def test_a_damaged_run_record(shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]) -> None:
+    (tmp_path / "run.json").write_text("{")
+    refused(fit(shard_set, tmp_path, tiny_run, "--resume"), "run.json is damaged")
+    (tmp_path / "run.json").write_text('{"run_version": 7}')
+    refused(fit(shard_set, tmp_path, tiny_run, "--resume"), "run version 7", "reads 1")
+
+
+def test_help_does_not_need_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nfrom avtrain.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules or 'pyarrow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "fit" in done.stdout
