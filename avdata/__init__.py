@@ -1,5 +1,7 @@
 """From listed clips to shard sets. These names are the surface that avtrain may use."""
 
+from avdata.atomic_file import atomic_file, remove_partial_files
+from avdata.command_line import LazyGroup
 from avdata.config import build_settings, read_recipe
 from avdata.errors import AvdataError, ConfigError, ShardSetError
 from avdata.schema import (
@@ -22,13 +24,16 @@ __all__ = [
     "AvdataError",
     "ConfigError",
     "DatasetSpec",
+    "LazyGroup",
     "LogMelSpec",
     "LogMelStatistics",
     "ShardSet",
     "ShardSetError",
     "Spec",
     "VideoSpec",
+    "atomic_file",
     "build_settings",
     "decode_frame",
     "read_recipe",
+    "remove_partial_files",
 ]

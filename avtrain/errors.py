@@ -1,7 +1,9 @@
 """The exceptions of avtrain: faults that a user can mend."""
 
+from avdata import AvdataError
 
-class AvtrainError(Exception):
+
+class AvtrainError(AvdataError):
     """A fault that a user can mend; its text says what was seen, what is allowed, what to do."""
 
 

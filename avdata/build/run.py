@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from avdata.atomic_file import remove_partial_files, write_atomically
 from avdata.build.plan import BuildPlan, ShardPlan, software_versions
 from avdata.build.worker import BuildContext, ClipDone, ShardJob
 from avdata.config import BuildConfig
@@ -27,7 +28,6 @@ from avdata.manifest import (
 from avdata.schema import BuildRecord, DatasetSpec
 from avdata.shards.reader import DATASET_NAME
 from avdata.shards.sidecar import LogMelSums, ShardReport, read_sidecar
-from avdata.shards.writer import PARTIAL_MARK, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,7 @@ def run_build(
     with _lock(out_dir):
         _check_same_build(out_dir, plan)
         _write_record(out_dir, plan, context.config, listing_name)
-        for stale in out_dir.glob(f"*{PARTIAL_MARK}*"):
-            stale.unlink(missing_ok=True)
+        remove_partial_files(out_dir)
         jobs = []
         for shard in plan.shards:
             if _is_committed(out_dir, shard, plan.build_hash):

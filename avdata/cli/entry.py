@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from avdata.cli.lazy import LazyGroup
+from avdata.command_line import LazyGroup
 
 COMMANDS = {
     "build": ("avdata.cli.build", "build", "Make a shard set out of a listing of clips."),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avdata.atomic_file import write_atomically
 from avdata.errors import ShardSetError
 from avdata.schema import (
     SCHEMA_VERSION,
@@ -15,7 +16,6 @@ from avdata.schema import (
     check_schema_version,
     sidecar_name,
 )
-from avdata.shards.writer import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

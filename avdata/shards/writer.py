@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import BinaryIO
 
 import webdataset
 
-PARTIAL_MARK = ".partial-"
+from avdata.atomic_file import partial_path, sync_directory
+
 TAR_HEADER_BYTES = 512
 
 
@@ -43,7 +43,7 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(f"{path.name}{PARTIAL_MARK}{secrets.token_hex(4)}")
+        self._partial = partial_path(path)
         self._file = self._partial.open("xb")
         self._hashing = _HashingFile(self._file)
         self._tar = webdataset.TarWriter(
@@ -82,26 +82,3 @@ class ShardWriter:
         self._partial.rename(self.path)
         sync_directory(self.path.parent)
         return self._hashing.sha256.hexdigest(), self._hashing.num_bytes
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that readers see the old file or the whole new one."""
-    partial = path.with_name(f"{path.name}{PARTIAL_MARK}{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames in `path` survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

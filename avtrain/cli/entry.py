@@ -5,7 +5,7 @@ import os
 
 import click
 
-from avtrain.cli.lazy import LazyGroup
+from avdata import LazyGroup
 
 COMMANDS = {
     "fit": ("avtrain.cli.fit", "fit", "Train a method on a shard set, or go on with a run."),
@@ -17,7 +17,7 @@ COMMANDS = {
 @click.version_option(package_name="avtoolkit")
 def main() -> None:
     """Self-supervised learning on shard sets of audio-visual clips."""
-    # Before torch is imported: its CPU threads spin while they wait for each other. On cores that
-    # other processes share this cost 30 times the time; to sleep instead costs 1.25 on idle ones.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Before torch is imported: its CPU threads spin while they wait for each other, so long that
+    # on cores shared with other processes little else gets done. A short spin keeps the rate.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

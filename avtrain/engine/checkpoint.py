@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avtrain.engine.atomic_file import atomic_file, remove_partial_files
+from avdata import atomic_file, remove_partial_files
 from avtrain.errors import RunError
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from avdata import DatasetSpec, Spec
-from avtrain.engine.atomic_file import atomic_file
+from avdata import DatasetSpec, Spec, atomic_file
 from avtrain.engine.config import FitConfig, forbidden_changes
 from avtrain.errors import RunError
 

@@ -10,6 +10,7 @@ import pytest
 import simplejpeg
 import torch
 
+from avdata.atomic_file import write_atomically
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -32,7 +33,7 @@ from avdata.schema import (
 )
 from avdata.shards.codec import encode_array, encode_audio, encode_frames, encode_meta
 from avdata.shards.sidecar import LogMelSums, ShardReport, write_sidecar
-from avdata.shards.writer import ByteRange, ShardWriter, write_atomically
+from avdata.shards.writer import ByteRange, ShardWriter
 
 SIDE_PX = 64
 CLIPS_PER_SHARD = 8

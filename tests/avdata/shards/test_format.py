@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from avdata.atomic_file import write_atomically
 from avdata.errors import ShardSetError
 from avdata.shards import codec
 from avdata.shards.reader import ShardSet
 from avdata.shards.sidecar import LogMelSums, read_sidecar, write_sidecar
 from avdata.shards.tar_contents import read_contents
-from avdata.shards.writer import ShardWriter, write_atomically
+from avdata.shards.writer import ShardWriter
 
 NAMES = st.text("abcXYZ019_-", min_size=1, max_size=30)
 SAMPLES = st.dictionaries(
