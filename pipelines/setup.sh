@@ -22,7 +22,8 @@ setup_venv() {
     [ -z "$extras" ] || target="$setup_root[$extras]"
     stamp="$setup_root/.venv/.installed${extras:+-$extras}"
     want=$(cat "$setup_root/pyproject.toml" "$setup_root/constraints.txt" | cksum)
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] ||
+        [ "$(cat "$setup_root/.venv/.installed-dev" 2>/dev/null)" = "$want" ]; then
         return
     fi
     python=$(setup_python) || return 1
@@ -30,8 +31,8 @@ setup_venv() {
     [ -x "$setup_root/.venv/bin/python" ] || "$python" -m venv "$setup_root/.venv" || return 1
     # uv installs the same packages several times faster; pip does where it cannot be had
     if "$setup_root/.venv/bin/python" -m pip install -q --disable-pip-version-check uv; then
-        "$setup_root/.venv/bin/uv" pip install -q --python "$setup_root/.venv/bin/python" \
-            -c "$setup_root/constraints.txt" -e "$target" || return 1
+        "$setup_root/.venv/bin/uv" pip install -q --compile-bytecode \
+            --python "$setup_root/.venv/bin/python" -c "$setup_root/constraints.txt" -e "$target" || return 1
     else
         "$setup_root/.venv/bin/python" -m pip install -q --disable-pip-version-check \
             -c "$setup_root/constraints.txt" -e "$target" || return 1

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tokenize
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -49,8 +50,15 @@ def encode_array(array: np.ndarray) -> bytes:
 
 
 def decode_array(data: bytes | memoryview) -> np.ndarray:
-    """Array of `.npy` bytes; pickled objects are refused."""
-    return np.asarray(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
+    """Array of `.npy` bytes; pickled objects are refused.
+
+    Raises:
+        ValueError: The bytes are damaged.
+    """
+    try:
+        return np.asarray(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
+    except (SyntaxError, tokenize.TokenError, EOFError, MemoryError, TypeError) as error:
+        raise ValueError(f"damaged npy member: {error}") from None
 
 
 def encode_meta(meta: Mapping[str, object]) -> bytes:

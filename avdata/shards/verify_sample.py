@@ -1,7 +1,6 @@
 """Does one sample decode to what its manifest row says?"""
 
 import io
-import tokenize
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -27,10 +26,8 @@ UNDECODABLE = (
     TypeError,
     OverflowError,
     MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
 )
-"""What decoders raise at damaged bytes; the last two come from numpy's parser of headers."""
+"""What decoders raise at damaged bytes."""
 
 META_FACTS = ("source_id", "source_index", "clip_index", "decoded_start_s", "decoded_end_s")
 """Facts that meta and manifest both hold, besides the key."""
