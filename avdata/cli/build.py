@@ -160,9 +160,9 @@ class _Progress:
     """A bar with clips/s and rejects; rows of a shard that is built again count once."""
 
     def __init__(self, plan: "BuildPlan") -> None:
-        from tqdm import tqdm
+        from avdata.cli.progress import clip_bar
 
-        self._bar = tqdm(total=plan.num_listed, unit="clip", smoothing=0.05, dynamic_ncols=True)
+        self._bar = clip_bar(plan.num_listed, "build")
         self._settled: dict[int, str | None] = {}
         self._rejected = 0
 

@@ -51,8 +51,7 @@ def synth(
     OUT gets media/*.mp4, listing.csv (for `avdata build`), ground_truth.jsonl and synth.json. The
     same settings and seed give the same scenes; running the same command again resumes.
     """
-    from tqdm import tqdm
-
+    from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
     from avdata.synthetic.config import SceneConfig
     from avdata.synthetic.write_set import SetRecord, write_set
@@ -69,7 +68,7 @@ def synth(
     )
     started_s = time.monotonic()
     num_workers = min(num_workers or os.cpu_count() or 1, num_clips)
-    with tqdm(total=num_clips, unit="clip", desc="synth") as bar:
+    with clip_bar(num_clips, "synth") as bar:
         report = write_set(out, record, num_workers=num_workers, on_clip=lambda _: bar.update())
     seconds = time.monotonic() - started_s
     if as_json:

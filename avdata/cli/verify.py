@@ -29,13 +29,12 @@ def verify(directory: Path, quick: bool, num_workers: int | None, as_json: bool)
 
     Lists all that is wrong, one line each, and then exits with 1.
     """
-    from tqdm import tqdm
-
+    from avdata.cli.progress import clip_bar
     from avdata.shards.reader import read_dataset_spec
     from avdata.shards.verify import verify_set
 
     num_clips = read_dataset_spec(directory).num_clips
-    with tqdm(total=num_clips, unit="clip", desc="verify", dynamic_ncols=True) as bar:
+    with clip_bar(num_clips, "verify") as bar:
         report = verify_set(
             directory, decode=not quick, num_workers=num_workers, on_sample=bar.update
         )
