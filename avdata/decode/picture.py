@@ -1,7 +1,7 @@
 """Decoded picture -> JPEG, upright, square pixels, at the stored size, without leaving YUV.
 
 JPEG readers assume the BT.601 matrix and full range, so BT.709 pictures are converted, at the
-small size where that is cheap (baselines, section 7).
+small size where that is cheap.
 """
 
 from fractions import Fraction

@@ -8,7 +8,7 @@
     stored clip               |-------------------------|        where both are and the listing asks
 
 H.264 pictures that no stored frame needs and no other picture refers to are not decoded; the
-stored ones stay bit-exact (baselines, section 1).
+stored ones stay bit-exact.
 """
 
 import math
@@ -150,6 +150,11 @@ class _Decoding:
             raise self._too_long(f"the listed span is {self.listed_s:.1f} s")
         stop_s = min(self.span.end_s, self.span.start_s + self.limits.max_duration_s + 1)
         packets = read_packets(self.container, self.video, self.audio, self.span, stop_s)
+        self.num_bad_packets = int(packets.read_error is not None)
+        for kind in (packets.video, packets.audio):
+            last_s = max(_packet_times_s(kind), default=self.span.start_s)
+            if last_s - self.span.start_s > self.limits.max_duration_s:
+                raise self._too_long(f"there are {last_s - self.span.start_s:.1f} s or more")
         wave = self._decode_audio(packets.audio) if self.audio else None
         start_s, end_s = self.span.start_s, self.span.end_s
         if wave is not None:

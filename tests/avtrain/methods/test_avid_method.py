@@ -57,7 +57,7 @@ def test_inputs_have_the_shapes_and_moments_that_networks_take(shard_set: Path) 
 
 
 def test_the_first_loss_is_that_of_random_embeddings(shard_set: Path) -> None:
-    # specs/avid_cma.md, 3.3: softplus(b - p) is near b = ln(1024 Z), all negatives give near 1
+    # softplus(b - p) is near b = ln(1024 Z), all negatives give near 1
     method, shards = build(shard_set)
     loss = first_loss(method, shards)
     boundary = math.log(1024 * float(method.criterion.normalizer))
