@@ -1,12 +1,10 @@
 """Plan -> executor -> manifest and spec. Running it again does only what is missing."""
 
-import fcntl
 import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +16,7 @@ from avdata.build.plan import BuildPlan, ShardPlan, software_versions
 from avdata.build.worker import BuildContext, ClipDone, ShardJob
 from avdata.config import BuildConfig
 from avdata.errors import BuildError
+from avdata.folder_lock import folder_lock
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -32,7 +31,6 @@ from avdata.shards.sidecar import LogMelSums, ShardReport, read_sidecar
 logger = logging.getLogger(__name__)
 
 BUILD_NAME = "build.json"
-LOCK_NAME = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +67,8 @@ def run_build(
     """
     started = time.monotonic()
     out_dir = context.out_dir
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with _lock(out_dir):
+    busy = BuildError(f"another build is at work in {out_dir}; wait for it, or give another --out")
+    with folder_lock(out_dir, busy=busy):
         _check_same_build(out_dir, plan)
         _write_record(out_dir, plan, context.config, listing_name)
         remove_partial_files(out_dir)
@@ -86,18 +84,6 @@ def run_build(
                 if isinstance(event, ClipDone):
                     on_progress(event)
         return _finish(plan, context, listing_name, started, built_shards=len(jobs))
-
-
-@contextmanager
-def _lock(out_dir: Path) -> Iterator[None]:
-    with (out_dir / LOCK_NAME).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BuildError(
-                f"another build is at work in {out_dir}; wait for it, or give another --out"
-            ) from None
-        yield
 
 
 def _check_same_build(out_dir: Path, plan: BuildPlan) -> None:

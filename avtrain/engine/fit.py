@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avdata import ShardSet
+from avdata import ShardSet, folder_lock
 from avtrain.data.loader import BatchLoader, View
 from avtrain.data.samples import (
     SampleTable,
@@ -28,12 +28,11 @@ from avtrain.engine.run_folder import (
     check_resumable,
     check_vacant,
     create_run,
-    locked,
     read_run,
     software_versions,
 )
 from avtrain.engine.stop_request import StopRequest
-from avtrain.errors import DataError
+from avtrain.errors import DataError, RunError
 from avtrain.methods import MethodFacts
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,8 @@ def fit(
         check_resumable(record, config, fingerprint=fingerprint, shards=shards.directory, run=run)
     else:
         check_vacant(run)
-    with locked(run):
+    busy = RunError(f"{run} is in use by another `avtrain fit`; wait for it, or give another --out")
+    with folder_lock(run, busy=busy):
         checkpoint = load_latest_checkpoint(run) if resume else None
         if not resume:
             create_run(

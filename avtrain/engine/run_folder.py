@@ -11,23 +11,18 @@
     RUN/lock                           held while a command trains
 """
 
-import fcntl
 import importlib.metadata
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from avdata import DatasetSpec, Spec, atomic_file
+from avdata import LOCK_NAME, DatasetSpec, Spec, atomic_file
 from avtrain.engine.config import FitConfig, forbidden_changes
 from avtrain.errors import RunError
 
 RUN_VERSION = 1
 RECORD_NAME = "run.json"
-LOCK_NAME = "lock"
 _SOFTWARE = ("avtoolkit", "torch", "torchvision", "numpy", "simplejpeg")
 
 
@@ -127,24 +122,3 @@ def check_resumable(
             f"--resume cannot change {'; '.join(changes)}; only schedule, checkpoint, log and the "
             "loader's settings may change. Drop them, or start a new run with another --out"
         )
-
-
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Make the folder and hold its lock; the system frees it when the process ends in any way.
-
-    Raises:
-        RunError: Another process holds it.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(
-                f"{run} is in use by another `avtrain fit`; wait for it, or give another --out"
-            ) from None
-        yield
-    finally:
-        os.close(handle)
