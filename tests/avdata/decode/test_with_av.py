@@ -1,8 +1,10 @@
 """Decoding: exact frames, exact cuts, and a true verdict on every odd file."""
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -256,3 +258,22 @@ def test_reasons(changes: dict[str, object], reason: FailureReason | None, tmp_p
     with pytest.raises(MediaError) as fault:
         decode(path, **changes)
     assert fault.value.reason == reason
+
+
+@pytest.mark.parametrize("name", ["rotated_90.mov", "rotated_180.mov", "rotated_nasa_13013.mp4"])
+def test_pictures_are_turned_as_ffmpeg_turns_them(name: str, shared_data: Path) -> None:
+    path = shared_data / "odd" / name
+    clip = decode(
+        path,
+        audio=None,
+        video=VideoSpec(short_side_px=256),
+        clips=ClipsConfig(min_duration_s=0.01),
+    )
+    assert clip.video is not None
+    height, width = clip.video.height_px, clip.video.width_px
+    arguments = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
+    arguments += ["-vf", f"scale={width}:{height}:flags=area", "-frames:v", "1"]
+    arguments += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    output = subprocess.run(arguments, capture_output=True, check=True).stdout
+    reference = np.frombuffer(output, np.uint8).reshape(height, width, 3).astype(float)
+    assert np.abs(decode_frame(clip.video.jpegs[0]) - reference).mean() < 4
