@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from avdata.atomic_file import remove_partial_files, write_atomically
+from avdata.atomic_writing import remove_partial_files, write_atomically
 from avdata.build.plan import BuildPlan, ShardPlan, software_versions
 from avdata.build.worker import BuildContext, ClipDone, ShardJob
 from avdata.config import BuildConfig
 from avdata.errors import BuildError
-from avdata.folder_lock import folder_lock
+from avdata.locking import folder_lock
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avdata.atomic_file import write_atomically
+from avdata.atomic_writing import write_atomically
 from avdata.errors import ShardSetError
 from avdata.schema import (
     SCHEMA_VERSION,

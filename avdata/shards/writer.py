@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import webdataset
 
-from avdata.atomic_file import partial_path, sync_directory
+from avdata.atomic_writing import partial_path, sync_directory
 
 TAR_HEADER_BYTES = 512
 

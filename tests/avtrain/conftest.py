@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 import torch
 
-from avdata.atomic_file import write_atomically
+from avdata.atomic_writing import write_atomically
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from avdata.atomic_file import write_atomically
+from avdata.atomic_writing import write_atomically
 from avdata.errors import ShardSetError
 from avdata.shards import codec
 from avdata.shards.reader import ShardSet
