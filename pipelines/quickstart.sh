@@ -46,13 +46,16 @@ avdata inspect "$out/shards" --png "$out/sample.png"
 
 step "pretrain AVID for $minutes minutes -> $out/run"
 batch=$(python -c "print(max(2, min(32, $(fact "$built" ok))))")
-if [ -e "$out/run/run.json" ]; then
+if [ -e "$out/run/trained" ]; then
+    echo "done before"
+elif [ -e "$out/run/run.json" ]; then
     avtrain fit "$out/shards" --out "$out/run" --resume
 else
     avtrain fit "$out/shards" --out "$out/run" --recipe "$recipe" \
         --set data.batch_size="$batch" --set schedule.max_minutes="$minutes" \
         ${split:+--set data.split=$split}
 fi
+touch "$out/run/trained"
 
 step "evaluate"
 avtrain eval "$out/run" "$out/shards" --task retrieval

@@ -146,14 +146,18 @@ def _build(
         num_workers = min(wanted, len(jobs))
         return run_on_ray(jobs, context, num_workers=num_workers, address=ray_address)
 
-    with _progress(plan) as on_progress:
-        return run_build(
-            plan,
-            context,
-            listing_name=source.name,
-            execute=execute,
-            on_progress=on_progress,
-        )
+    try:
+        with _progress(plan) as on_progress:
+            return run_build(
+                plan,
+                context,
+                listing_name=source.name,
+                execute=execute,
+                on_progress=on_progress,
+            )
+    except KeyboardInterrupt:
+        click.echo("avdata: the same command goes on where this one stopped", err=True)
+        raise
 
 
 class _Progress:

@@ -54,8 +54,8 @@ class AVID(Method[PairBatch, PairInputs]):
     Cross-Modal Agreement", sections 3.1 and 4.1.
 
     On sets of a few hundred sources the modes "self" and "joint" do not learn with the published
-    bank momentum of 0.5: an epoch is so short that all embeddings drift together and the bank follows
-    them. With `criterion.momentum` at 0.98 they do.
+    bank momentum of 0.5: an epoch is so short that all embeddings drift together, and the bank
+    follows them. With `criterion.momentum` at 0.98 they do.
 
     Departures:
         - The default audio input is the stored log-mel; `audio.input = "spectrogram"` is the
