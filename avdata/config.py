@@ -102,6 +102,8 @@ def read_recipe(path: Path | None, section: str) -> dict[str, object]:
 def parse_assignment(text: str) -> tuple[list[str], object]:
     """`a.b=c` as (["a", "b"], c); c is read as TOML, and as a plain string where that fails.
 
+    `a.b=` is None: the setting is taken away where it may be missing.
+
     Raises:
         ConfigError: There is no `=` or an empty name.
     """
@@ -109,6 +111,8 @@ def parse_assignment(text: str) -> tuple[list[str], object]:
     names = path.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(f"--set {text!r} must have the form a.b=value, as in video.fps=8")
+    if not value.strip():
+        return names, None
     try:
         return names, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -106,7 +106,7 @@ def build(
         raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
     if not plan.num_listed:
         raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
-    summary = _build(plan, config, source, media, out, workers, ray_address, as_json)
+    summary = _build(plan, config, source, media, out, workers, ray_address)
     _report(summary, out, as_json)
     _exit_by(summary, max_reject_rate)
 
@@ -119,7 +119,6 @@ def _build(
     out: Path,
     workers: int | None,
     ray_address: str | None,
-    as_json: bool,
 ) -> "BuildSummary":
     from avdata.build.local import run_local
     from avdata.build.run import run_build
