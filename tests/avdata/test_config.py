@@ -36,7 +36,7 @@ def test_any_text_is_an_assignment_or_a_fault(text: str) -> None:
     if equals and all(name.strip().split(".")):
         assert parse_assignment(text)[0] == name.strip().split(".")
     else:
-        with pytest.raises(ConfigError, match="must have the form a.b=value"):
+        with pytest.raises(ConfigError, match="must have the form"):
             parse_assignment(text)
 
 
