@@ -58,6 +58,7 @@ fi
 touch "$out/run/trained"
 
 step "evaluate"
+[ -n "$split" ] || echo "on the clips of the training: a listing without splits has no others"
 avtrain eval "$out/run" "$out/shards" --task retrieval
 if [ -n "$split" ]; then
     avtrain eval "$out/run" "$out/shards" --task knn --encoder video

@@ -26,7 +26,7 @@ from avdata.shards.sidecar import LogMelSums
 from avdata.shards.writer import ByteRange
 from avdata.sources.resolve import MediaResolver, ResolvedMedia
 
-TRIMMED_SLACK_S = 0.75
+TRIMMED_SLACK_S = 1.5
 """A file shorter than the listed span plus this, and than its end, holds just the span."""
 
 NOWHERE = ByteRange(offset=0, size=0)
