@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 CRASHES_BEFORE_QUARANTINE = 2
 """A worker may die for reasons of the machine: its clip is tried once more."""
+MAX_FAILED_STARTS = 3
+"""In a row."""
 OBJECT_STORE_BYTES = 100_000_000
 """Only plans and reports pass through it."""
 POLL_S = 1.0
@@ -39,7 +41,10 @@ class _ShardBuilder:
 
         use_one_thread()
 
-    def build(self, job: ShardJob, context: BuildContext) -> Iterator[ClipDone | ShardReport]:
+    def build(
+        self, job: ShardJob, context: BuildContext
+    ) -> Iterator[ClipDone | ShardReport | None]:
+        yield None  # the process is up: from now on time counts
         yield from build_shard(job, context)
 
 
@@ -49,7 +54,8 @@ class _Running:
 
     actor: Any
     job: ShardJob
-    last_event_at: float = field(default_factory=time.monotonic)
+    last_event_at: float | None = None
+    """None while the worker process starts."""
     settled: set[int] = field(default_factory=set)
 
     def current_clip(self) -> ClipRef | None:
@@ -102,6 +108,7 @@ class _Pool:
         self._builder = ray.remote(num_cpus=1, max_restarts=0)(_ShardBuilder)
         self._running: dict[Any, _Running] = {}
         self._crashes: Counter[int] = Counter()
+        self._failed_starts = 0
 
     def run(self, jobs: Iterable[ShardJob]) -> Iterator[ClipDone | ShardReport]:
         waiting = iter(jobs)
@@ -142,13 +149,22 @@ class _Pool:
                 "mend the fault and run the same command again"
             ) from error
         running.last_event_at = time.monotonic()
+        self._failed_starts = 0
         if isinstance(event, ClipDone):
             running.settled.add(event.row_index)
-        yield event
+        if event is not None:
+            yield event
 
     def _after_crash(self, running: _Running, error: Exception) -> ShardJob:
         clip = running.current_clip()
-        if clip is None:
+        if running.last_event_at is None:
+            self._failed_starts += 1
+            if self._failed_starts > MAX_FAILED_STARTS:
+                raise BuildError(
+                    f"worker processes do not start: {error}; see that avdata is installed on "
+                    "every node, and that memory is free"
+                ) from error
+        if clip is None or running.last_event_at is None:
             return running.job
         self._crashes[clip.row_index] += 1
         logger.warning("a worker died at %s (line %d)", clip.key, clip.line_number)
@@ -161,7 +177,8 @@ class _Pool:
         now = time.monotonic()
         for generator, running in list(self._running.items()):
             clip = running.current_clip()
-            if clip is None or now - running.last_event_at <= self._timeout_s:
+            since = running.last_event_at
+            if clip is None or since is None or now - since <= self._timeout_s:
                 continue
             logger.warning("%s (line %d) passed its time", clip.key, clip.line_number)
             del self._running[generator]

@@ -92,7 +92,7 @@ def test_kill_9_of_the_driver_and_the_same_command_give_the_same_bytes(
     undisturbed: Path, tmp_path: Path, command: Command, run: Run
 ) -> None:
     out = tmp_path / "set"
-    for num_shards in (0, 2, 4):  # before the first shard, and twice in the middle
+    for num_shards in (0, 1, 3):  # before the first shard, and twice in the middle
         with subprocess.Popen(command(out, 2), stderr=subprocess.DEVNULL, stdout=-3) as driver:
             deadline = time.monotonic() + 90
             started = out / "build.json" if not num_shards else None
