@@ -27,7 +27,7 @@ if [ $# -eq 0 ]; then
     avdata synth "$out/media" --clips 1000 --seed 0 --duration 4 \
         --set max_objects=1 --set off_screen_probability=0 --set silent_probability=0.2 \
         --set min_radius=0.12 --set max_radius=0.25
-    list="$out/media/listing.csv" media="$out/media" split=train minutes=4.5
+    list="$out/media/listing.csv" media="$out/media" split=train minutes=5.5
 else
     out=${OUT:-$root/out/own}
     mkdir -p "$out"
