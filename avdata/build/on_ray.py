@@ -85,7 +85,7 @@ def _connect(address: str | None, num_workers: int) -> None:
     local = {"num_cpus": num_workers, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # never a cluster that merely happens to run
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
