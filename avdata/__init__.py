@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from avdata.atomic_writing import atomic_file, remove_partial_files
     from avdata.command_line import LazyGroup
     from avdata.config import build_settings, read_recipe
+    from avdata.cores import available_cores
     from avdata.errors import AvdataError, ConfigError, ShardSetError
     from avdata.locking import LOCK_NAME, folder_lock
     from avdata.schema import (
@@ -41,6 +42,7 @@ __all__ = [
     "Spec",
     "VideoSpec",
     "atomic_file",
+    "available_cores",
     "build_settings",
     "decode_frame",
     "folder_lock",
@@ -62,6 +64,7 @@ _HOME = {
     "ShardSetError": "avdata.errors",
     "Spec": "avdata.schema",
     "VideoSpec": "avdata.schema",
+    "available_cores": "avdata.cores",
     "atomic_file": "avdata.atomic_writing",
     "build_settings": "avdata.config",
     "decode_frame": "avdata.shards.codec",

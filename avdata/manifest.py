@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avdata.atomic_writing import partial_path
 from avdata.errors import ShardSetError
 from avdata.schema import ManifestRow, RejectRow
 
@@ -45,7 +46,7 @@ class TableWriter:
 
     def __init__(self, path: Path, schema: Any) -> None:
         self._path, self._schema = path, schema
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = partial_path(path)
         self._writer = pq.ParquetWriter(self._partial, schema, compression="zstd")
 
     def append(self, rows: Iterable[ManifestRow | RejectRow]) -> None:

@@ -73,7 +73,7 @@ class Sample:
             decoded_start_s=clip.start_s,
             decoded_end_s=clip.end_s,
             duration_s=clip.end_s - clip.start_s,
-            av_offset_s=audio.start_s - video.start_s if video and audio else None,
+            av_offset_s=clip.av_offset_s,
             video_start_s=video.start_s if video else None,
             video_end_s=video.end_s if video else None,
             audio_start_s=audio.start_s if audio else None,
@@ -198,7 +198,7 @@ def _meta(ref: ClipRef, clip: DecodedClip, config: BuildConfig) -> dict[str, obj
         "listed_end_s": ref.listed_end_s,
         "decoded_start_s": clip.start_s,
         "decoded_end_s": clip.end_s,
-        "av_offset_s": audio.start_s - video.start_s if video and audio else None,
+        "av_offset_s": clip.av_offset_s,
         "fps": config.video.fps if video else None,
         "frame_times_s": [round(t - clip.start_s, 6) for t in video.frame_times_s.tolist()]
         if video

@@ -1,7 +1,6 @@
 """`avdata build`: a listing of clips -> a shard set."""
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from avdata.build.plan import BuildPlan, ShardPlan
     from avdata.build.run import BuildSummary
     from avdata.build.worker import ClipDone
+    from avdata.config import BuildConfig
 
 EXIT_REJECTS = 3
 """Too many clips were rejected, or none was left."""
@@ -113,7 +113,7 @@ def build(
 
 def _build(
     plan: "BuildPlan",
-    config: object,
+    config: "BuildConfig",
     source: Path,
     media: Path | None,
     out: Path,
@@ -123,11 +123,10 @@ def _build(
     from avdata.build.local import run_local
     from avdata.build.run import run_build
     from avdata.build.worker import BuildContext, ClipDone, ShardJob
-    from avdata.config import BuildConfig
+    from avdata.cores import available_cores
     from avdata.shards.sidecar import ShardReport
     from avdata.sources import MediaResolver
 
-    assert isinstance(config, BuildConfig)
     listing_dir = source if source.is_dir() else source.parent
     context = BuildContext(
         config=config,
@@ -141,7 +140,7 @@ def _build(
             return run_local(jobs, context)
         from avdata.build.on_ray import run_on_ray
 
-        wanted = workers or len(os.sched_getaffinity(0))
+        wanted = workers or available_cores()
         num_workers = min(wanted, len(jobs))
         return run_on_ray(jobs, context, num_workers=num_workers, address=ray_address)
 

@@ -1,7 +1,6 @@
 """`avdata synth`: audio-visual scenes with known answers, as ordinary movie files."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -53,6 +52,7 @@ def synth(
     """
     from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
+    from avdata.cores import available_cores
     from avdata.synthetic.config import SceneConfig
     from avdata.synthetic.write_set import SetRecord, write_set
 
@@ -67,7 +67,7 @@ def synth(
         {"num_clips": num_clips, "seed": seed, "test_fraction": test_fraction, "scene": scene},
     )
     started_s = time.monotonic()
-    num_workers = min(num_workers or os.cpu_count() or 1, num_clips)
+    num_workers = min(num_workers or available_cores(), num_clips)
     with clip_bar(num_clips, "synth") as bar:
         report = write_set(out, record, num_workers=num_workers, on_clip=lambda _: bar.update())
     seconds = time.monotonic() - started_s

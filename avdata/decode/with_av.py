@@ -91,6 +91,13 @@ class DecodedClip:
     audio: AudioFacts | None
     num_bad_packets: int
 
+    @property
+    def av_offset_s(self) -> float | None:
+        """First sound minus first picture of the span; None where one of them is not wanted."""
+        if self.video is None or self.audio is None:
+            return None
+        return self.audio.start_s - self.video.start_s
+
     def __repr__(self) -> str:
         frames = len(self.video.jpegs) if self.video else 0
         sound = self.audio.samples.shape if self.audio else None
@@ -260,7 +267,6 @@ class _Decoding:
         picker.finish(end_s - GRID_SLACK / fps)
         count = math.floor((end_s - start_s) * fps + GRID_SLACK)
         end_s = start_s + count / fps
-        self._check_duration(end_s - start_s)
         return (
             VideoFacts(
                 jpegs=picker.stored[:count],

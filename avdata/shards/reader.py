@@ -47,7 +47,6 @@ class _Columns:
     """The manifest's columns that reading needs, as arrays."""
 
     shard: np.ndarray
-    frames_offset: np.ndarray
     frame_offsets: np.ndarray
     """All samples' frame offsets in a row (uint32); sample i has [first_frame[i], ...)."""
     first_frame: np.ndarray
@@ -101,7 +100,6 @@ class ShardSet:
             lists = lists.chunk(0) if lists.num_chunks else None
         return _Columns(
             shard=np.array([position[name] for name in table["shard"].to_pylist()], np.int64),
-            frames_offset=table["frames_offset_bytes"].to_numpy(),
             frame_offsets=np.zeros(0, np.uint32) if lists is None else lists.values.to_numpy(),
             first_frame=np.zeros(1, int) if lists is None else lists.offsets.to_numpy(),
             ranges={
@@ -134,7 +132,7 @@ class ShardSet:
                 f"{max(len(offsets) - 1, 0)}"
             )
         cut = offsets[start : stop + 1]
-        first = int(columns.frames_offset[sample] + cut[0])
+        first = int(columns.ranges["frames"][0][sample] + cut[0])
         data = memoryview(self._pread(sample, first, int(cut[-1] - cut[0])))
         ends = cut - cut[0]
         return [data[a:b] for a, b in itertools.pairwise(ends)]

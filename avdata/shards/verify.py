@@ -1,6 +1,5 @@
 """A whole shard set against its own promises: tables, checksums, tar structure, every sample."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from avdata.cores import available_cores
 from avdata.schema import DatasetSpec, ManifestRow, shard_name
 from avdata.shards.problem import Problem
 from avdata.shards.reader import DATASET_NAME, read_dataset_spec
@@ -54,7 +54,7 @@ def verify_set(
     problems = [*check_spec(spec), *tables.problems, *check_tables(spec, tables)]
     problems += _check_strangers(directory, spec)
     checks = _shard_checks(directory, spec, tables, decode=decode)
-    with ThreadPoolExecutor(num_workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(num_workers or available_cores()) as pool:
         for found in pool.map(lambda check: check_shard(check(), on_sample), checks):
             problems += found
     return VerifyReport(

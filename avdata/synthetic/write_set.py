@@ -12,7 +12,6 @@ import csv
 import io
 import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from avdata.atomic_writing import write_atomically
 from avdata.errors import AvdataError, ConfigError
 from avdata.schema import Spec
 from avdata.synthetic.config import SceneConfig
@@ -122,8 +122,9 @@ def write_set(
             on_clip(clip)
     complete = [clip for clip in clips if clip is not None]
     assert len(complete) == record.num_clips
-    write_text_atomically(out / GROUND_TRUTH_NAME, "".join(c.truth_line + "\n" for c in complete))
-    write_text_atomically(out / LISTING_NAME, _listing(record, complete))
+    truth = "".join(clip.truth_line + "\n" for clip in complete)
+    write_atomically(out / GROUND_TRUTH_NAME, truth.encode())
+    write_atomically(out / LISTING_NAME, _listing(record, complete).encode())
     return SetReport(
         num_clips=len(complete),
         num_resumed=sum(c.resumed for c in complete),
@@ -135,7 +136,10 @@ def write_set(
 
 def clip_truth(record: SetRecord, index: int) -> ClipTruth:
     """The answers of clip `index`, without drawing it."""
-    scene = sample_scene(record.scene, seed=record.seed, index=index)
+    return _truth(record, index, sample_scene(record.scene, seed=record.seed, index=index))
+
+
+def _truth(record: SetRecord, index: int, scene: Scene) -> ClipTruth:
     path, split = record.clip_path(index), record.split(index)
     return truth_of(scene, clip_id=record.clip_id(index), path=path, split=split)
 
@@ -143,9 +147,9 @@ def clip_truth(record: SetRecord, index: int) -> ClipTruth:
 def write_clip(out: Path, record: SetRecord, index: int) -> WrittenClip:
     """Write the movie of clip `index` unless it is there."""
     path = out / record.clip_path(index)
+    scene = sample_scene(record.scene, seed=record.seed, index=index)
     resumed = path.exists()  # a movie appears by rename, so it is complete
     if not resumed:
-        scene = sample_scene(record.scene, seed=record.seed, index=index)
         write_movie(
             path,
             frames=_frames(scene),
@@ -154,7 +158,7 @@ def write_clip(out: Path, record: SetRecord, index: int) -> WrittenClip:
             sound=render_sound(scene),
             sample_rate_hz=record.scene.sample_rate_hz,
         )
-    truth = clip_truth(record, index)
+    truth = _truth(record, index, scene)
     return WrittenClip(
         index=index,
         label=truth.label,
@@ -171,20 +175,13 @@ def _frames(scene: Scene) -> Generator[NDArray[np.uint8], None, None]:
         yield from render_frames(scene, times_s[first : first + FRAMES_IN_MEMORY])
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Put `text` at `path` by rename."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
 def _claim(out: Path, record: SetRecord) -> None:
     path = out / RECORD_NAME
     if not path.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"{out} is not empty and has no {RECORD_NAME}; give a new folder")
         (out / MEDIA_FOLDER).mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, record.model_dump_json(indent=2) + "\n")
+        write_atomically(path, f"{record.model_dump_json(indent=2)}\n".encode())
         return
     try:
         seen = SetRecord.model_validate_json(path.read_text())

@@ -1,7 +1,6 @@
 """From settings and a shard set to a trained run."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avdata import ShardSet, folder_lock
+from avdata import ShardSet, available_cores, folder_lock
 from avtrain.data.loader import BatchLoader, View
 from avtrain.data.samples import (
     SampleTable,
@@ -109,7 +108,7 @@ def fit(
 
 def num_loader_threads(config: DataConfig) -> int:
     """Threads that the settings ask for."""
-    return config.loader_threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    return config.loader_threads or min(available_cores(), _MOST_THREADS)
 
 
 def _check_sizes(

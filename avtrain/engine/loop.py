@@ -122,7 +122,7 @@ def train(
         keys = [training.keys[item.sample] for item in loaded.items]
         num_seen = state.step * training.plan.global_batch_size
         epoch = num_seen // training.plan.epoch_length
-        if state.step == 0 or epoch != epoch_before(training.plan, num_seen):
+        if epoch != epoch_before(training.plan, num_seen):
             method.on_epoch(epoch)
 
         # ---- one step
@@ -178,7 +178,7 @@ def train(
 
 
 def epoch_before(plan: StreamPlan, num_seen: int) -> int:
-    """Epoch in which the batch before the one at `num_seen` began."""
+    """Epoch in which the batch before the one at `num_seen` began; negative before the first."""
     return (num_seen - plan.global_batch_size) // plan.epoch_length
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +49,6 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-Build = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 @pytest.fixture(scope="session")
 def settings() -> list[str]:
     return ["--set", "shards.clips_per_shard=4", "--set", "video.short_side_px=64"]
@@ -75,11 +71,6 @@ def last_json(output: str) -> dict[str, object]:
     value = json.loads(output.strip().splitlines()[-1])
     assert isinstance(value, dict)
     return value
-
-
-def shard_hashes(out: Path) -> dict[str, str]:
-    """sha256 by shard."""
-    return {p.name: sha256(p.read_bytes()).hexdigest() for p in sorted(out.glob("*.tar"))}
 
 
 @pytest.fixture(scope="session")
