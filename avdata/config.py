@@ -3,28 +3,26 @@
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from avdata.errors import ConfigError
-from avdata.schema import FIELDS, AudioSpec, FieldName, LogMelSpec, Spec, VideoSpec
-
-
-class ClipsConfig(Spec):
-    """Which part of a medium becomes a clip, and how little is too little."""
-
-    min_duration_s: float = Field(default=0.5, gt=0)
-    """Shorter clips are rejected as too_short."""
-    min_coverage: float = Field(default=0.5, ge=0, le=1)
-    """Share of a listed span that sound and picture must both hold, else not_covered."""
+from avdata.schema import FIELDS, AudioSpec, ClipsSpec, FieldName, LogMelSpec, Spec, VideoSpec
 
 
 class ShardsConfig(Spec):
     """How samples are grouped into files."""
 
-    clips_per_shard: int = Field(default=256, ge=1, le=100_000)
-    """Listed clips a shard: the unit of work and of recovery."""
+    clips_per_shard: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
+    """Listed clips a shard: the unit of work and of recovery. ``auto`` goes by the length of the
+    listing: 8 to 256, so that a short one keeps several cores at work."""
+
+    def size(self, num_listed: int) -> int:
+        """Listed clips a shard of a listing with `num_listed` rows."""
+        if self.clips_per_shard == "auto":
+            return min(max(num_listed // 32, 8), 256)
+        return self.clips_per_shard
 
 
 class LimitsConfig(Spec):
@@ -34,22 +32,49 @@ class LimitsConfig(Spec):
     max_duration_s: float = Field(default=600.0, gt=0)
     """Of a clip, not of the medium it is cut from."""
     max_channels: int = Field(default=16, ge=1)
+    max_streams: int = Field(default=64, ge=1)
+    max_decoded_bytes: int = Field(default=200_000_000_000, ge=1)
+    """Of a clip: all pictures and sound that would be decoded for it."""
     max_bad_packet_fraction: float = Field(default=0.25, ge=0, le=1)
     """Share of packets that may fail to decode, of each stream."""
     clip_timeout_s: float = Field(default=300.0, gt=0)
-    """A clip that takes longer is rejected, and its worker ended."""
+    """A clip that takes longer is given up, and the process that works on it ended."""
+    worker_memory_bytes: int = Field(default=4_000_000_000, ge=300_000_000)
+    """A process that holds more is ended; its clip is rejected as out_of_memory."""
+    crash_attempts: int = Field(default=2, ge=1)
+    """How often a clip may end a process, by a crash or by memory, until it is rejected."""
+    timeout_attempts: int = Field(default=1, ge=1)
+    """How often a clip may pass its time until it is rejected."""
+
+
+LIMITS_OF_THE_MACHINE = frozenset(
+    {"clip_timeout_s", "worker_memory_bytes", "crash_attempts", "timeout_attempts"}
+)
+"""These decide which clips are given up, not what is stored: they are not in the build's hash."""
 
 
 class BuildConfig(Spec):
     """Everything that shapes the bytes of a shard set, but for the listing."""
 
     fields: tuple[FieldName, ...] = ("frames", "audio", "logmel")
-    clips: ClipsConfig = ClipsConfig()
+    clips: ClipsSpec = ClipsSpec()
     video: VideoSpec = VideoSpec()
     audio: AudioSpec = AudioSpec()
     logmel: LogMelSpec = LogMelSpec()
     shards: ShardsConfig = ShardsConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _frames_is_video(cls, data: object) -> object:
+        """`frames.codec` is another name of `video.codec`, and so on."""
+        if not isinstance(data, dict) or not isinstance(data.get("frames"), dict):
+            return data
+        video = data.get("video", {})
+        return {
+            **{name: value for name, value in data.items() if name != "frames"},
+            "video": {**video, **data["frames"]} if isinstance(video, dict) else video,
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> "BuildConfig":

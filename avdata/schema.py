@@ -24,13 +24,13 @@ The origin of the media clock is the start that the container states, if that is
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from avdata.errors import FailureReason, ShardSetError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FieldName = Literal["frames", "audio", "logmel"]
 """Fields that a build can be asked for; ``meta`` is always stored."""
@@ -43,6 +43,8 @@ MAX_KEY_CHARS = 80
 
 FRAMES_SUFFIX = "frames.mjpg"
 FRAMES_INDEX_SUFFIX = "frames.npy"
+H264_SUFFIX = "frames.mp4"
+COPY_SUFFIX = "frames.mkv"
 AUDIO_SUFFIX = "audio.flac"
 LOGMEL_SUFFIX = "logmel.npy"
 META_SUFFIX = "meta.json"
@@ -67,7 +69,7 @@ class StoredField:
 FIELDS: dict[str, StoredField] = {
     "frames": StoredField(
         suffixes=(FRAMES_SUFFIX, FRAMES_INDEX_SUFFIX),
-        codec="jpeg stream; the index holds t + 1 uint32 byte offsets, frame i is [i] to [i + 1]",
+        codec="by video.codec, see FRAME_CODECS",
         dtype="uint8",
         axes="t h w c",
         needs_video=True,
@@ -82,6 +84,42 @@ FIELDS: dict[str, StoredField] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameCodec:
+    """How `frames` lie in a shard under one `video.codec`."""
+
+    suffixes: tuple[str, ...]
+    """Tar members: the data, then its index."""
+    index: str
+    """What the `.npy` index holds."""
+
+
+FRAME_CODECS: dict[str, FrameCodec] = {
+    "jpeg": FrameCodec(
+        suffixes=(FRAMES_SUFFIX, FRAMES_INDEX_SUFFIX),
+        index="t + 1 uint32 byte offsets; frame i is the JPEG at [i] to [i + 1]",
+    ),
+    "h264": FrameCodec(
+        suffixes=(H264_SUFFIX, FRAMES_INDEX_SUFFIX),
+        index="t + 1 uint32 byte offsets; frame i is the packet at [i] to [i + 1] of the mp4. "
+        "Every gop_frames-th packet is a key frame with its parameter sets; no B-frames",
+    ),
+    "copy": FrameCodec(
+        suffixes=(COPY_SUFFIX, FRAMES_INDEX_SUFFIX),
+        index="float64 clip-clock seconds of the pictures of the mkv, in order of time; those "
+        "before 0 only lead from the key frame to the clip. The mkv's own times are these from "
+        "the first packet on, rounded to milliseconds",
+    ),
+}
+
+
+def member_suffixes(fields: tuple[str, ...], codec: str = "jpeg") -> list[str]:
+    """Suffixes of all members of a sample with `fields` and frames of `codec`, sorted."""
+    names = (*fields, "meta")
+    own = {s for name in names if name != "frames" for s in FIELDS[name].suffixes}
+    return sorted(own | set(FRAME_CODECS[codec].suffixes if "frames" in fields else ()))
+
+
 class Spec(BaseModel):
     """Base of all settings: immutable, unknown keys refused."""
 
@@ -91,13 +129,23 @@ class Spec(BaseModel):
 class VideoSpec(Spec):
     """How stored frames are made."""
 
-    fps: float = Field(default=16.0, gt=0, le=240)
-    """Stored frames per second; frame k shows the picture nearest to k / fps."""
+    fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] = 16.0
+    """Stored frames per second; frame k shows the picture nearest to k / fps. `native` is each
+    medium's own mean rate: then `frame_fps` of the manifest differs from row to row."""
     short_side_px: int = Field(default=256, ge=16, le=4096, multiple_of=2)
-    """Length of the shorter side; the longer one keeps the aspect and is even."""
-    codec: Literal["jpeg"] = "jpeg"
+    """Length of the shorter side; the longer one keeps the aspect and is even. Frames of codec
+    `copy` keep the size of the medium and get this one when they are read."""
+    codec: Literal["jpeg", "h264", "copy"] = "jpeg"
+    """`jpeg`: one JPEG a frame. `h264`: groups of `gop_frames` frames, a third of the bytes.
+    `copy`: the medium's own packets from the key frame before the clip on; nothing is decoded."""
     quality: int = Field(default=85, ge=1, le=100)
     """JPEG quality; 85 is 41 dB of luma at 24 kB a frame of 456x256."""
+    crf: int = Field(default=20, ge=0, le=51)
+    """Of x264, for codec `h264`: lower is better and larger."""
+    gop_frames: int = Field(default=16, ge=1, le=600)
+    """Distance of key frames, for codec `h264`."""
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
+    """Of x264, for codec `h264`: slower is smaller."""
     projection: Literal["flat", "equirectangular"] = "flat"
 
 
@@ -110,6 +158,10 @@ class AudioSpec(Spec):
     sample_rate_hz: int = Field(default=24000, ge=4000, le=192000)
     layout: Literal["mono", "stereo", "foa"] = "mono"
     """``foa`` is first-order ambisonics, channel order ACN (W Y Z X), SN3D."""
+    ambisonic_order: Literal["auto", "acn_sn3d", "fuma", "xyz0w0"] = "auto"
+    """How the media hold ambisonics, for layout ``foa``. ``auto`` goes by the file: a stream that
+    says it is ambisonic, or has four channels, is ACN/SN3D; six channels of which two are silent
+    are the X Y Z 0 W 0 that hosted 360-degree videos come as."""
 
     @property
     def num_channels(self) -> int:
@@ -129,6 +181,10 @@ class LogMelSpec(Spec):
     num_mels: int = Field(default=128, ge=1)
     fmin_hz: float = Field(default=0.0, ge=0)
     fmax_hz: float = Field(default=12000.0, gt=0)
+    filterbank: Literal["mel", "linear", "avid"] = "mel"
+    """``linear`` keeps all n_fft / 2 + 1 bins; ``avid`` keeps bin 0 and the means of the pairs
+    (1, 2), (3, 4) ...: the log spectrogram of Morgado et al. 2021. Both ignore the mel settings,
+    and num_mels is the number of bins."""
     mel_scale: Literal["htk", "slaney"] = "htk"
     """Slaney is linear below 1 kHz, HTK is not: never leave it implied."""
     log_floor: float = Field(default=1e-10, gt=0)
@@ -158,6 +214,26 @@ class LogMelStatistics(Spec):
     std: tuple[float, ...]
 
 
+class ClipsSpec(Spec):
+    """Which part of a medium becomes a clip, and what is done where it is not all there."""
+
+    min_duration_s: float = Field(default=0.5, gt=0)
+    """Shorter clips are rejected as too_short."""
+    uncovered: Literal["reject", "pad", "shorten"] = "shorten"
+    """When sound and picture do not both last for the whole span: ``reject`` the clip as
+    not_covered, ``pad`` with silence and the nearest picture, or ``shorten`` to what both hold.
+    The span of a listed clip without an end is all that the medium says it holds."""
+    tolerance_s: float = Field(default=0.25, ge=0)
+    """Less than this missing at either end counts as covered: it is cut off, never a fault."""
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    """Share of the span that sound and picture must both hold, else not_covered."""
+    truncated: Literal["reject", "accept"] = "reject"
+    """A medium that breaks off inside the span, before its own header says it ends."""
+    no_audio: Literal["reject", "silence"] = "reject"
+    """A medium without a sound stream: reject as no_audio, or store silence and set
+    `sound_missing`."""
+
+
 class DatasetSpec(Spec):
     """`dataset.json`: everything a trainer may assume of a shard set."""
 
@@ -167,6 +243,8 @@ class DatasetSpec(Spec):
     """None when the set has no frames; likewise for audio and logmel."""
     audio: AudioSpec | None = None
     logmel: LogMelSpec | None = None
+    clips: ClipsSpec = ClipsSpec()
+    """The policy that made the clips."""
     logmel_statistics: LogMelStatistics | None = None
     num_shards: int
     num_listed: int
@@ -277,13 +355,20 @@ class ManifestRow:
     media: str
     """File the sample was made from, as found."""
     trimmed: bool
-    """The file was taken to hold just the listed span, so its whole length was used."""
+    """The file was taken to hold just the listed span: listed times count from its start."""
     listed_start_s: float | None
     listed_end_s: float | None
     decoded_start_s: float
     """Media clock (see the module): where the stored clip starts."""
     decoded_end_s: float
     duration_s: float
+    coverage: float
+    """Share of the wanted span that sound and picture both hold, in [0, 1]."""
+    padded_start_s: float
+    padded_end_s: float
+    """Seconds at either end that stand for what the medium lacks (`clips.uncovered` is pad)."""
+    truncated: bool
+    """The medium breaks off inside the span, before its own header says it ends."""
     av_offset_s: float | None
     """First sound minus first picture of the span, in seconds: positive when sound starts late."""
     video_start_s: float | None
@@ -291,16 +376,41 @@ class ManifestRow:
     audio_start_s: float | None
     audio_end_s: float | None
     """What the streams hold of the listed span, on the media clock, as decoded."""
+    video_stream: int | None
+    audio_stream: int | None
+    """Index of the track that was taken: the container's default one."""
     native_fps: float | None
-    """Mean rate of the decoded pictures' times."""
+    """Mean rate of the pictures' times."""
+    native_jitter_s: float | None
+    """Standard deviation of the distances between pictures: 0 for a constant rate."""
     native_width_px: int | None
     native_height_px: int | None
+    pixel_aspect: float | None
+    """Width by height of a native pixel; stored pixels are square."""
     rotation_deg: int | None
     native_sample_rate_hz: int | None
     native_channels: int | None
+    native_layout: str | None
+    """FFmpeg's name of the channel layout: stereo, 5.1, ambisonic 1 ..."""
     video_codec: str | None
     audio_codec: str | None
     num_bad_packets: int
+    sound_missing: bool
+    """There is no sound stream, or not one audible moment (peak above -60 dB) in the clip."""
+    silence_fraction: float | None
+    """Share of 20 ms windows whose peak is below -60 dB of full scale."""
+    clipping_fraction: float | None
+    """Share of native samples at full scale."""
+    dual_mono: bool | None
+    """Two native channels that are the same; None for other numbers of channels."""
+    still_fraction: float | None
+    """Share of neighboring stored pictures between which nothing moves."""
+    black_fraction: float | None
+    """Share of stored frames that are black."""
+    effective_duration_s: float
+    """Seconds of the clip, without padding, that are neither silent nor black."""
+    frame_fps: float | None
+    """Stored frames per second."""
     num_frames: int
     frame_width_px: int
     frame_height_px: int
@@ -309,7 +419,10 @@ class ManifestRow:
     frames_offset_bytes: int
     frames_bytes: int
     frame_offsets: list[int]
-    """num_frames + 1 offsets from frames_offset_bytes: any frame is one ranged read."""
+    """num_frames + 1 offsets from frames_offset_bytes: any frame of codec jpeg is one ranged read,
+    any group of codec h264; empty for codec copy."""
+    frame_times_s: list[float]
+    """Clip-clock time (float32) of the picture behind each stored frame."""
     audio_offset_bytes: int
     audio_bytes: int
     logmel_offset_bytes: int
@@ -366,15 +479,17 @@ def check_schema_version(seen: object, *, where: str) -> None:
         )
 
 
-def check_sample(members: Mapping[str, bytes], fields: tuple[str, ...]) -> None:
+def check_sample(
+    members: Mapping[str, bytes], fields: tuple[str, ...], codec: str = "jpeg"
+) -> None:
     """Check that a sample has exactly the members that `fields` promise, none of them empty.
 
     Raises:
         ShardSetError: A member is missing, empty, or not part of the contract.
     """
-    promised = {s for name in (*fields, "meta") for s in FIELDS[name].suffixes}
-    if promised != members.keys():
-        raise ShardSetError(f"sample has members {sorted(members)}, promised {sorted(promised)}")
+    promised = member_suffixes(fields, codec)
+    if promised != sorted(members):
+        raise ShardSetError(f"sample has members {sorted(members)}, promised {promised}")
     empty = sorted(s for s, data in members.items() if not data)
     if empty:
         raise ShardSetError(f"sample has empty members {empty}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from avdata.config import BuildConfig
+from avdata.config import LIMITS_OF_THE_MACHINE, BuildConfig
 from avdata.errors import FailureReason
 from avdata.schema import (
     MAX_KEY_CHARS,
@@ -62,7 +62,8 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
     shards: list[ShardPlan] = []
     refs: list[ClipRef] = []
     rejects: list[RejectRow] = []
-    size = config.shards.clips_per_shard
+    rows = list(rows)
+    size = config.shards.size(len(rows))
 
     def close_shard() -> None:
         if refs or rejects:
@@ -102,7 +103,8 @@ def software_versions() -> dict[str, str]:
 
 def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
     settings = config.model_dump(mode="json")
-    del settings["limits"]["clip_timeout_s"]  # decides who is late, not what is stored
+    for name in LIMITS_OF_THE_MACHINE:
+        del settings["limits"][name]
     facts = {
         "schema_version": SCHEMA_VERSION,
         "listing": listing_sha256,

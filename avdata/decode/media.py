@@ -58,7 +58,7 @@ def pick_video(container: InputContainer, limits: LimitsConfig) -> VideoStream:
     stream = _pick(container, container.streams.video, "video")
     if stream.width * stream.height > limits.max_pixels:
         raise MediaError(
-            FailureReason.LIMIT_EXCEEDED,
+            FailureReason.TOO_MANY_PIXELS,
             f"pictures of {stream.width}x{stream.height}; limits.max_pixels={limits.max_pixels}",
         )
     return stream
@@ -73,7 +73,7 @@ def pick_audio(container: InputContainer, limits: LimitsConfig) -> AudioStream:
     stream = _pick(container, container.streams.audio, "audio")
     if stream.channels > limits.max_channels:
         raise MediaError(
-            FailureReason.LIMIT_EXCEEDED,
+            FailureReason.TOO_MANY_CHANNELS,
             f"{stream.channels} audio channels; limits.max_channels={limits.max_channels}",
         )
     return stream

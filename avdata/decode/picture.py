@@ -33,7 +33,7 @@ def stored_size(
     size = (2 * round(width * scale / 2), 2 * round(height_px * scale / 2))
     if max(size) > MAX_LONG_SIDE_PX:
         raise MediaError(
-            FailureReason.LIMIT_EXCEEDED,
+            FailureReason.TOO_MANY_PIXELS,
             f"a {width_px}x{height_px} picture would be stored as {size[0]}x{size[1]}; the long "
             f"side may have {MAX_LONG_SIDE_PX} pixels",
         )

@@ -27,7 +27,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from avdata.config import ClipsConfig, LimitsConfig
+from avdata.config import LimitsConfig
 from avdata.decode.grid import GridPicker, nearest_times
 from avdata.decode.media import (
     Span,
@@ -42,7 +42,7 @@ from avdata.decode.media import (
 from avdata.decode.picture import PictureEncoder
 from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
 from avdata.errors import FailureReason, MediaError
-from avdata.schema import AudioSpec, VideoSpec
+from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_LAST_FRAME_S = 1.0
 """The last picture of a stream is taken to be shown at most this long."""
@@ -111,7 +111,7 @@ def decode_clip(
     end_s: float | None,
     video: VideoSpec | None,
     audio: AudioSpec | None,
-    clips: ClipsConfig,
+    clips: ClipsSpec,
     limits: LimitsConfig,
 ) -> DecodedClip:
     """The span [start_s, end_s) of `path`, as far as every wanted stream holds it.
@@ -141,7 +141,7 @@ class _Decoding:
         end_s: float | None,
         video: VideoSpec | None,
         audio: AudioSpec | None,
-        clips: ClipsConfig,
+        clips: ClipsSpec,
         limits: LimitsConfig,
     ) -> None:
         self.container, self.clips, self.limits = container, clips, limits
@@ -362,7 +362,7 @@ class _Decoding:
 
     def _too_long(self, seen: str) -> MediaError:
         return MediaError(
-            FailureReason.LIMIT_EXCEEDED,
+            FailureReason.TOO_LONG,
             f"{seen}; limits.max_duration_s={self.limits.max_duration_s}",
         )
 

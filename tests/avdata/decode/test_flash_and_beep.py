@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flash_and_beep import EVENTS_S, MOVIES, frame_times_s, make
 
-from avdata.config import ClipsConfig, LimitsConfig
+from avdata.config import LimitsConfig
 from avdata.decode.with_av import DecodedClip, decode_clip
-from avdata.schema import AudioSpec, VideoSpec
+from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 from avdata.shards.codec import decode_frame
 
 
@@ -19,7 +19,7 @@ def decode(path: Path, start_s: float | None = None, end_s: float | None = None)
         end_s=end_s,
         video=VideoSpec(short_side_px=64),
         audio=AudioSpec(),
-        clips=ClipsConfig(),
+        clips=ClipsSpec(),
         limits=LimitsConfig(),
     )
 

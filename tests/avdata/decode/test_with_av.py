@@ -8,11 +8,11 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from avdata.config import ClipsConfig, LimitsConfig
+from avdata.config import LimitsConfig
 from avdata.decode import with_av
 from avdata.decode.with_av import DecodedClip, decode_clip
 from avdata.errors import FailureReason, MediaError
-from avdata.schema import AudioSpec, VideoSpec
+from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 from avdata.shards.codec import decode_frame
 from avdata.synthetic.movie import write_movie
 
@@ -54,7 +54,7 @@ def decode(path: Path, **changes: object) -> DecodedClip:
         "end_s": None,
         "video": VideoSpec(short_side_px=64),
         "audio": AudioSpec(),
-        "clips": ClipsConfig(),
+        "clips": ClipsSpec(),
         "limits": LimitsConfig(),
     }
     return decode_clip(path, **{**arguments, **changes})
@@ -154,7 +154,7 @@ ODD = {
     "corrupt_fuzz_1351094.mp4": FailureReason.NO_AUDIO,
     "corrupt_fuzz_1388991.mp4": (0.03, 30.0),
     "corrupt_fuzz_1389299.mp4": FailureReason.NOT_MEDIA,
-    "corrupt_huge_frame_vp9.webm": FailureReason.LIMIT_EXCEEDED,
+    "corrupt_huge_frame_vp9.webm": FailureReason.TOO_MANY_PIXELS,
     "corrupt_truncated_chapter.mkv": FailureReason.NOT_MEDIA,
     "cover_art_as_second_video.mp4": (0.0, 3.08),
     "edit_list_bipbop.mp4": (0.095, 9.97),
@@ -231,7 +231,7 @@ def test_odd_file(name: str, shared_data: Path) -> None:
 def test_pictures_alone_are_upright_and_square(
     name: str, size: tuple[int, int], shared_data: Path
 ) -> None:
-    clip = decode(shared_data / "odd" / name, audio=None, clips=ClipsConfig(min_duration_s=0.01))
+    clip = decode(shared_data / "odd" / name, audio=None, clips=ClipsSpec(min_duration_s=0.01))
     assert clip.video is not None
     assert (clip.video.width_px, clip.video.height_px) == size
     sizes = {decode_frame(jpeg).shape for jpeg in clip.video.jpegs}
@@ -244,9 +244,9 @@ def test_pictures_alone_are_upright_and_square(
         ({"start_s": 50.0, "end_s": 60.0}, FailureReason.OUTSIDE_MEDIA),
         ({"start_s": 4.0, "end_s": 14.0}, FailureReason.NOT_COVERED),
         ({"start_s": 4.9, "end_s": 5.2}, FailureReason.TOO_SHORT),
-        ({"start_s": 0.0, "end_s": 700.0}, FailureReason.LIMIT_EXCEEDED),
-        ({"limits": LimitsConfig(max_duration_s=2)}, FailureReason.LIMIT_EXCEEDED),
-        ({"limits": LimitsConfig(max_pixels=100)}, FailureReason.LIMIT_EXCEEDED),
+        ({"start_s": 0.0, "end_s": 700.0}, FailureReason.TOO_LONG),
+        ({"limits": LimitsConfig(max_duration_s=2)}, FailureReason.TOO_LONG),
+        ({"limits": LimitsConfig(max_pixels=100)}, FailureReason.TOO_MANY_PIXELS),
         ({"limits": LimitsConfig(max_channels=1)}, None),
     ],
 )
@@ -267,7 +267,7 @@ def test_pictures_are_turned_as_ffmpeg_turns_them(name: str, shared_data: Path) 
         path,
         audio=None,
         video=VideoSpec(short_side_px=256),
-        clips=ClipsConfig(min_duration_s=0.01),
+        clips=ClipsSpec(min_duration_s=0.01),
     )
     assert clip.video is not None
     height, width = clip.video.height_px, clip.video.width_px
