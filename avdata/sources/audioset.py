@@ -1,6 +1,7 @@
 """AudioSet segment lists: comment lines, then `YTID, start_seconds, end_seconds, "mid,mid"`.
 
-Labels are machine ids (`/m/09x0r`), in the order listed. There is no split and no path.
+Labels are listed as machine ids (`/m/09x0r`) and become display names ("Speech") in the order
+listed; an id that has no name stays as it is. There is no split and no path.
 """
 
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from avdata.schema import ListedClip
 from avdata.sources.head import ListingHead, mostly, require_file
+from avdata.sources.packaged import audioset_names
 from avdata.sources.rows import (
     SPREADSHEET_ERRORS,
     parse_seconds,
@@ -52,12 +54,14 @@ def parse_line(line_number: int, text: str) -> ListedClip | None:
             f"{len(cells)} columns; an AudioSet row has 4 ({COLUMNS}), the labels in quotes"
         )
     source_id, start, end, labels = cells
+    names = audioset_names()
+    mids = [mid for part in labels.split(",") if (mid := part.strip())]
     return ListedClip(
         line_number=line_number,
         source_id=parse_video_id(source_id),
         listed_start_s=parse_seconds(start, "start_seconds"),
         listed_end_s=parse_seconds(end, "end_seconds"),
-        labels=tuple(label for part in labels.split(",") if (label := part.strip())),
+        labels=tuple([names.get(mid, mid) for mid in mids]),
     )
 
 

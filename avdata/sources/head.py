@@ -71,7 +71,10 @@ def require_file(path: Path, format_name: str) -> None:
             f"listing {path} is a folder and format {format_name} is a file; name the listing "
             "file, or use --format folder"
         )
-    read_start(path)
+    start = read_start(path)
+    for magic in (b"\xff\xfe", b"\xfe\xff"):  # every line of it would be malformed
+        if start.startswith(magic):
+            raise ListingError(f"listing {path} is {BINARY_KINDS[magic]}")
 
 
 def read_start(path: Path) -> bytes:

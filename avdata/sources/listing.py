@@ -23,6 +23,8 @@ def detect(path: Path) -> str:
     """
     head = read_head(path)
     fitting = [name for name, source in sources.SOURCES.items() if source.matches(head)]
+    not_meant = {sources.SOURCES[name].instead_of for name in fitting}
+    fitting = [name for name in fitting if name not in not_meant]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -3,28 +3,45 @@
 A clip that names its file is looked up by that name. One that names only an id, as in lists of
 hosted videos, is looked for under the names that download tools give to cut segments::
 
-    {id}_{start:06d}_{end:06d}    Kinetics        {id}_{start}_{end}
-    {id}_{start_ms}_{end_ms}      SpecVQGAN       {id}_{start}
-    {id}_{start:06d}              VGGSound        {id}_{start:.3f}
+    {id}_{start:06d}_{end:06d}    Kinetics        {id}_{start}
+    {id}_{start_ms}_{end_ms}      SpecVQGAN       {id}_{start:.3f}
+    {id}_{start:06d}              VGGSound        {id}_{start:.3f}_{end:.3f}
+    {id}_{start}_{end}                            {id}_{start_ms}    AudioSet strong labels
+                                                  {id}-{start}       YT-360
 
-and then as `{id}`, the whole upload. Whole seconds are never made of fractions: a span that starts
-at 30.5 s is not looked for as `_30`, which is another span.
+and then as `{id}`, the whole upload; each also after `v_` (ActivityNet) and, for ids of 11
+characters, after `Y` (AudioSet). Extensions are in lower or upper case. Whole seconds are never
+made of fractions: a span that starts at 30.5 s is not looked for as `_30`, which is another span.
+
+Looked in are the media folder, the folders in it named after label and split, and then its other
+sub-folders, one level deep.
 """
 
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from avdata.errors import FailureReason, MediaError
 from avdata.schema import ClipRef
-from avdata.sources.media_names import SOUGHT_EXTENSIONS
+from avdata.sources.folder_names import FolderNames, hash_stems
+from avdata.sources.media_names import (
+    AUDIO_EXTENSIONS,
+    SOUGHT_EXTENSIONS,
+    VIDEO_EXTENSIONS,
+)
 
-MAX_SUBFOLDERS = 64
+MAX_SUBFOLDERS = 1024
 """Sub-folders of the media folder that are tried for every clip; beyond, only those named after
 the label and the split, so that a clip without a file stays cheap."""
+
+PREFIXES = ("", "v_")
+HOSTED_ID_CHARS = 11
+HOSTED_PREFIX = "Y"
+
+_NAMES = FolderNames()
+"""One a process, so that the shards it builds share what is known of the folders."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,36 +95,37 @@ class MediaResolver:
     def _by_id(self, clip: ClipRef) -> ResolvedMedia:
         if "/" in clip.source_id or "\0" in clip.source_id:
             raise _missing(f"id {clip.source_id[:80]!r} holds '/' or NUL; no file is named so")
-        stems = trimmed_stems(clip)
+        trimmed = _with_prefixes(clip, trimmed_stems(clip))
+        stems = (*trimmed, *_with_prefixes(clip, (clip.source_id,)))
         named = self._named_folders(clip)
-        others = [folder for folder in self._subfolders[:MAX_SUBFOLDERS] if folder not in named]
-        for folders in (named, others):
-            for stem in (*stems, clip.source_id):
-                for path in _candidates(folders, stem):
-                    if os.path.isfile(path):
-                        return ResolvedMedia(path=Path(path), trimmed=stem != clip.source_id)
-        raise _missing(self._message(clip, stems=stems, named=named))
+        found = _first_file(named, stems) or _first_file(self._other_folders(named), stems)
+        if found is None:
+            raise _missing(self._message(clip, named=named))
+        return ResolvedMedia(path=Path(found.path), trimmed=found.stem in trimmed)
 
-    def _message(self, clip: ClipRef, *, stems: tuple[str, ...], named: list[str]) -> str:
+    def _message(self, clip: ClipRef, *, named: list[str]) -> str:
+        stems = trimmed_stems(clip)
         span = (
             "" if clip.listed_start_s is None else f" [{clip.listed_start_s}, {clip.listed_end_s})"
         )
         names = ", ".join((*stems, clip.source_id))
-        where = ", ".join(named)
-        num_others = min(len(self._subfolders), MAX_SUBFOLDERS)
-        if num_others:
-            where += f" and {num_others} of its {len(self._subfolders)} sub-folders"
+        where = ", ".join(folder for folder in named if os.path.isdir(folder)) or named[0]
+        num_folders = len(_NAMES.subfolders(named[0]))
+        if num_folders:
+            where += f" and {min(num_folders, MAX_SUBFOLDERS)} of its {num_folders} sub-folders"
         faults = [
             f"{path} {_fault(Path(path))}"
-            for stem in (*stems, clip.source_id)
-            for path in _candidates(named, stem)
+            for stem, folders in _places(named, (*stems, clip.source_id))
+            for folder in folders
+            for path in _candidates(folder, stem, SOUGHT_EXTENSIONS)
             if os.path.lexists(path)
         ]
         odd = f" ({'; '.join(faults)})" if faults else ""
+        prefixes = " and ".join(_prefixes(clip)[1:])
         return _shown(
             f"no file for id {clip.source_id!r}{span}; looked for {names} with extensions "
-            f"{' '.join(SOUGHT_EXTENSIONS)} in {where}{odd}. Name the folder of the media, or give "
-            "a table with a path column"
+            f"{' '.join(SOUGHT_EXTENSIONS)}, also after {prefixes}, in {where}{odd}. Name the "
+            "folder of the media, or give a table with a path column"
         )
 
     def _named_folders(self, clip: ClipRef) -> list[str]:
@@ -117,21 +135,17 @@ class MediaResolver:
         below = list(labels)
         if clip.split is not None and _is_plain_name(clip.split):
             below += [clip.split, *(os.path.join(clip.split, label) for label in labels)]
-        folders = [os.path.join(self._root, name) for name in below]
-        return [str(self._root), *(folder for folder in folders if os.path.isdir(folder))]
+        return [str(self._root), *(os.path.join(self._root, name) for name in below)]
+
+    def _other_folders(self, named: list[str]) -> list[str]:
+        """Sub-folders of the media folder that are not among `named`."""
+        names = _NAMES.subfolders(named[0])[:MAX_SUBFOLDERS]
+        folders = (os.path.join(named[0], name) for name in names)
+        return [folder for folder in folders if folder not in named]
 
     @property
     def _root(self) -> Path:
         return self.listing_dir if self.media_dir is None else self.media_dir
-
-    @cached_property
-    def _subfolders(self) -> list[str]:
-        try:
-            with os.scandir(self._root) as scan:
-                names = sorted(e.name for e in scan if e.is_dir() and not e.name.startswith("."))
-        except OSError:
-            return []  # every lookup in this folder says so in its own message
-        return [os.path.join(self._root, name) for name in names]
 
 
 def trimmed_stems(clip: ClipRef) -> tuple[str, ...]:
@@ -154,6 +168,12 @@ def trimmed_stems(clip: ClipRef) -> tuple[str, ...]:
     if start is not None:
         stems.append(f"{name}_{start}")
     stems.append(f"{name}_{start_s:.3f}")
+    if end_s is not None:
+        stems.append(f"{name}_{start_s:.3f}_{end_s:.3f}")
+    if start_ms is not None:
+        stems.append(f"{name}_{start_ms}")
+    if start is not None:
+        stems.append(f"{name}-{start}")
     return tuple(dict.fromkeys(stems))
 
 
@@ -162,10 +182,48 @@ def _whole(value: float) -> int | None:
     return nearest if abs(value - nearest) < 1e-6 else None
 
 
-def _candidates(folders: list[str], stem: str) -> Iterator[str]:
+def _prefixes(clip: ClipRef) -> tuple[str, ...]:
+    hosted = len(clip.source_id) == HOSTED_ID_CHARS
+    return (*PREFIXES, HOSTED_PREFIX) if hosted else PREFIXES
+
+
+def _with_prefixes(clip: ClipRef, stems: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(prefix + stem for prefix in _prefixes(clip) for stem in stems)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    path: str
+    stem: str
+
+
+def _first_file(folders: list[str], stems: tuple[str, ...]) -> _Found | None:
+    """The file of the best stem; of these a video before a sound, then of the first folder, then
+    of the first extension."""
+    for stem, holding in _places(folders, stems):
+        for extensions in (VIDEO_EXTENSIONS, AUDIO_EXTENSIONS):
+            for folder in holding:
+                for path in _candidates(folder, stem, extensions):
+                    if os.path.isfile(path):
+                        return _Found(path=path, stem=stem)
+    return None
+
+
+def _places(folders: list[str], stems: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Stems, best first, each with the folders that may hold it, nearest first."""
+    hashes = hash_stems(stems)
+    held: dict[int, list[str]] = {}
     for folder in folders:
-        for extension in SOUGHT_EXTENSIONS:
-            yield os.path.join(folder, f"{stem}.{extension}")
+        for at in _NAMES.may_hold(folder, hashes):
+            held.setdefault(at, []).append(folder)
+    for at in sorted(held):
+        yield stems[at], held[at]
+
+
+def _candidates(folder: str, stem: str, extensions: tuple[str, ...]) -> Iterator[str]:
+    for extension in extensions:
+        yield os.path.join(folder, f"{stem}.{extension}")
+        yield os.path.join(folder, f"{stem}.{extension.upper()}")
 
 
 def _fault(path: Path) -> str | None:

@@ -30,6 +30,16 @@ LineParser = Callable[[int, str], ListedClip | None]
 """(line number, text) to clip; None for a comment; ValueError for a malformed line."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextLine:
+    """One line of a listing that is text."""
+
+    line_number: int
+    """1-based."""
+    text: str
+    """Without its line end."""
+
+
 def read_rows(path: Path, parse: LineParser, *, header_line: int = 0) -> Iterator[ListedRow]:
     """One row for each line after `header_line` that is neither blank nor a comment.
 
@@ -37,26 +47,44 @@ def read_rows(path: Path, parse: LineParser, *, header_line: int = 0) -> Iterato
         parse: Called with every line as text, without its line end.
         header_line: 1-based line of the header; 0 when there is none.
     """
+    for line_number, line, fault in _lines(path, header_line):
+        try:
+            if fault:
+                raise ValueError(fault)
+            clip = parse(line_number, decode_line(line))
+        except ValueError as error:
+            yield malformed(line_number, line.decode("utf-8", "replace"), str(error))
+        else:
+            if clip is not None:
+                yield clip
+
+
+def read_text_lines(path: Path) -> Iterator[TextLine | MalformedLine]:
+    """The lines that are not blank; those that are not text are malformed."""
+    for line_number, line, fault in _lines(path, 0):
+        try:
+            if fault:
+                raise ValueError(fault)
+            yield TextLine(line_number=line_number, text=decode_line(line))
+        except ValueError as error:
+            yield malformed(line_number, line.decode("utf-8", "replace"), str(error))
+
+
+def _lines(path: Path, header_line: int) -> Iterator[tuple[int, bytes, str]]:
+    """Number, bytes without line end and fault of the lines after `header_line` that are not
+    blank."""
     line_number = 0
     with path.open("rb") as file:
         while data := file.readline(MAX_LINE_BYTES):
             line_number += 1
             if line_number == 1:
                 data = data.removeprefix(BOM)
-            too_long = len(data) == MAX_LINE_BYTES and not data.endswith(b"\n")
-            if too_long:
+            fault = ""
+            if len(data) == MAX_LINE_BYTES and not data.endswith(b"\n"):
+                fault = f"longer than {MAX_LINE_BYTES} bytes; split the line"
                 _skip_line(file.readline)
-            if line_number <= header_line or not (line := data.rstrip(b"\r\n")).strip():
-                continue
-            try:
-                if too_long:
-                    raise ValueError(f"longer than {MAX_LINE_BYTES} bytes; split the line")
-                clip = parse(line_number, decode_line(line))
-            except ValueError as error:
-                yield malformed(line_number, line.decode("utf-8", "replace"), str(error))
-            else:
-                if clip is not None:
-                    yield clip
+            if line_number > header_line and (line := data.rstrip(b"\r\n")).strip():
+                yield line_number, line, fault
 
 
 def _skip_line(readline: Callable[[int], bytes]) -> None:
@@ -199,3 +227,11 @@ def read_header(path: Path) -> Header:
                     "the header or choose another --format"
                 ) from error
     raise ListingError(f"listing {path} has only blank lines; name a listing that has rows")
+
+
+def find_header(path: Path) -> Header | None:
+    """The first line that is not blank, where there is one and it is text."""
+    try:
+        return read_header(path)
+    except ListingError:
+        return None

@@ -22,3 +22,10 @@ class Source:
     read: Callable[[Path], Iterator[ListedRow]]
     """Rows in listing order, made as they are asked for. What does not fit the format is a
     `MalformedLine`; `ListingError` comes from the call itself, when no row could be read."""
+    instead_of: str = ""
+    """A format that fits some of the same listings: where both fit, this one is meant."""
+
+
+def never(head: ListingHead) -> bool:
+    """False: the format is only read when it is named."""
+    return False

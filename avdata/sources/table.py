@@ -2,7 +2,8 @@
 
 Columns, in any order, names without regard to case; others are passed over:
 
-    path            the file, absolute or relative to the media folder; also `file`, `filename`
+    path            the file, absolute or relative to the media folder; also `file`, `filename`,
+                    `video`
     id              name of the medium; without this column, the path as listed
     start_s, end_s  span in seconds; empty: from the start, to the end of the file
     label           one label; also `category`
@@ -37,7 +38,7 @@ from avdata.sources.table_parquet import (
     read_parquet_cells,
 )
 
-PATH_NAMES = ("path", "file", "filename")
+PATH_NAMES = ("path", "file", "filename", "video")
 LABEL_NAMES = ("labels", "label", "category")
 LABEL_SEPARATOR = "|"
 KNOWN_NAMES = frozenset({*PATH_NAMES, *LABEL_NAMES, "id", "start_s", "end_s", "split"})
@@ -90,7 +91,7 @@ def read(path: Path) -> Iterator[ListedRow]:
 def _refuse(path: Path, names: list[str]) -> NoReturn:
     raise ListingError(
         f"table {path} has columns {', '.join(names)[:200]!r}, none of them a path; name the "
-        f"column of files {PATH_NAMES[0]!r} ({' and '.join(map(repr, PATH_NAMES[1:]))} also "
+        f"column of files {PATH_NAMES[0]!r} ({', '.join(map(repr, PATH_NAMES[1:]))} also "
         "serve) or choose another --format"
     )
 

@@ -1,14 +1,12 @@
 """Parquet tables as rows of text cells, so that they mean what the same CSV means.
 
-Null and NaN become an empty cell; a list becomes its items joined by "|".
+Null and NaN become an empty cell; a list becomes its items joined by "|". pyarrow is imported when
+a parquet table is read: the names of the formats are asked for by `avdata build --help`.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from avdata.errors import ListingError
 from avdata.schema import ListedClip
@@ -28,6 +26,9 @@ def parquet_column_names(path: Path) -> list[str]:
     Raises:
         ListingError: The file is not whole.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             return [str(name) for name in file.schema_arrow.names]
@@ -44,6 +45,9 @@ def read_parquet_cells(path: Path, names: list[str], parse: CellsParser) -> Iter
     Raises:
         ListingError: A part of the file cannot be read.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     row_number = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -53,16 +53,22 @@ STEMS = [
     "-b_9_30_40",
     "-b_9_30",
     "-b_9_30.000",
+    "-b_9_30.000_40.000",
+    "-b_9_30000",
+    "-b_9-30",
+    "v_-b_9_000030_000040",
     "-b_9",
+    "v_-b_9",
 ]
 
 
 @pytest.mark.parametrize("stem", STEMS)
-@pytest.mark.parametrize("extension", ["mp4", "mkv", "webm", "avi", "3gp", "wav", "mp3"])
+@pytest.mark.parametrize("extension", ["mp4", "MP4", "mkv", "3gp", "wav", "MP3"])
 def test_file_name_habits(tmp_path: Path, stem: str, extension: str) -> None:
     path = touch(tmp_path / f"{stem}.{extension}")
     touch(tmp_path / "-b_9_31.mp4")
-    assert resolve(tmp_path, ref()) == ResolvedMedia(path=path, trimmed=stem != "-b_9")
+    trimmed = stem not in ("-b_9", "v_-b_9")
+    assert resolve(tmp_path, ref()) == ResolvedMedia(path=path, trimmed=trimmed)
 
 
 def test_better_names_come_first(tmp_path: Path) -> None:
@@ -107,12 +113,14 @@ def test_media_beside_the_listing(tmp_path: Path) -> None:
 
 
 def test_only_so_many_sub_folders_are_searched(tmp_path: Path) -> None:
-    for index in range(70):
-        (tmp_path / f"class{index:02d}").mkdir()
-    touch(tmp_path / "class69" / "-b_9.mp4")
-    with pytest.raises(MediaError, match="and 64 of its 70 sub-folders"):
+    for index in range(1030):
+        (tmp_path / f"class{index:04d}").mkdir()
+    touch(tmp_path / "class1023" / "-b_8.mp4")
+    touch(tmp_path / "class1029" / "-b_9.mp4")
+    assert resolve(tmp_path, ref(source_id="-b_8")).path.parent.name == "class1023"
+    with pytest.raises(MediaError, match="and 1024 of its 1030 sub-folders"):
         resolve(tmp_path, ref())
-    assert resolve(tmp_path, ref(labels=("class69",))).path.parent.name == "class69"
+    assert resolve(tmp_path, ref(labels=("class1029",))).path.parent.name == "class1029"
 
 
 def test_listed_paths(tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def test_id_without_file(tmp_path: Path) -> None:
     (tmp_path / "-b_9.mp4").mkdir()
     message = (
         r"no file for id '-b_9' \[30.0, 40.0\); looked for -b_9_000030_000040, .*, -b_9 with "
-        r"extensions mp4 mkv .*-b_9.mp4 is a folder, not a regular file"
+        r"extensions mp4 mkv .*, also after v_, in .*-b_9.mp4 is a folder, not a regular file"
     )
     with pytest.raises(MediaError, match=message) as caught:
         resolve(tmp_path, ref())
@@ -181,3 +189,39 @@ def test_real_trimmed_files(shared_data: Path) -> None:
     found = resolver.resolve(ref(source_id="0nib7bMm8BA", start_s=15.0, end_s=25.0))
     assert found.trimmed
     assert found.path.name == "0nib7bMm8BA_15000_25000.mp4"
+
+
+def test_names_with_a_letter_before_a_hosted_id(tmp_path: Path) -> None:
+    whole = touch(tmp_path / "wav" / "Y-abc_efghij.wav")
+    clip = ref(source_id="-abc_efghij")
+    assert resolve(tmp_path, clip) == ResolvedMedia(path=whole, trimmed=False)
+    cut = touch(tmp_path / "wav" / "Y-abc_efghij_30.000_40.000.wav")
+    assert resolve(tmp_path, clip) == ResolvedMedia(path=cut, trimmed=True)
+    touch(tmp_path / "Y-b_9.mp4")
+    with pytest.raises(MediaError, match=r"also after v_, in"):
+        resolve(tmp_path, ref())
+    with pytest.raises(MediaError, match=r"also after v_ and Y, in"):
+        resolve(tmp_path, ref(source_id="-xyz_efghij"))
+
+
+def test_of_one_name_a_video_comes_before_a_sound(tmp_path: Path) -> None:
+    sound = touch(tmp_path / "audio" / "-b_9-30.m4a")
+    assert resolve(tmp_path, ref()).path == sound
+    video = touch(tmp_path / "video" / "-b_9-30.mp4")
+    assert resolve(tmp_path, ref()) == ResolvedMedia(path=video, trimmed=True)
+
+
+def test_a_file_that_came_after_the_first_clip_is_found(tmp_path: Path) -> None:
+    resolver = MediaResolver(tmp_path, tmp_path)
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    for changing in (tmp_path, folder):
+        os.utime(changing, (1e9, 1e9))  # long ago, so that what is known of it counts
+    with pytest.raises(MediaError, match="no file for id"):
+        resolver.resolve(ref())
+    path = touch(folder / "-b_9_30.mkv")
+    assert resolver.resolve(ref()).path == path
+    better = touch(tmp_path / "-b_9_000030_000040.avi")
+    assert resolver.resolve(ref()).path == better
+    better.unlink()
+    assert resolver.resolve(ref()).path == path

@@ -44,8 +44,8 @@ def test_parquet_rows(tmp_path: Path) -> None:
 
 def test_parquet_without_path_and_damaged_parquet(tmp_path: Path) -> None:
     path = tmp_path / "listing"
-    pq.write_table(pa.table({"video": ["a.mp4"]}), path)
-    with pytest.raises(ListingError, match="it is a parquet file with columns 'video'"):
+    pq.write_table(pa.table({"clip": ["a.mp4"]}), path)
+    with pytest.raises(ListingError, match="it is a parquet file with columns 'clip'"):
         detect(path)
     with pytest.raises(ListingError, match="none of them a path"):
         read_listing(path, "table")

@@ -138,7 +138,8 @@ HEAD = {
         ("vggsound", "abc_30.mp4,dog", r"file name is 'abc_30.mp4'; it must be an id"),
         ("vggsound", "#NAME?,dog", r"file name is '#NAME\?': a spreadsheet replaced it"),
         ("vggsound", ",dog", r"file name is empty"),
-        ("vggsound", "abc,dog,3", r"3 columns; a VGGSound row has 2 .* or 4"),
+        ("vggsound", "abc,dog,3", r"start_seconds is 'dog'; it must be seconds"),
+        ("vggsound", "abc,3,dog,test,0", r"5 columns; a VGGSound row has 2 .* 3 or 4"),
         ("vggsound", "abc,x,dog,test", r"start_seconds is 'x'"),
         ("vggsound", "a b_000030.mp4,dog", r"id is 'a b'; it must be up to 64"),
         ("table", "a.mp4,dog", r"2 columns; the header has 5"),
@@ -214,7 +215,9 @@ def test_missing_header_is_refused_before_the_first_row(
     with pytest.raises(ListingError, match=message):
         read_listing(write(tmp_path, "a,b\n1,2\n"), format)
     with pytest.raises(ListingError, match="has no readable header, line 1: byte 0xff"):
-        read_listing(write(tmp_path, b"\xff\xfe\n"), format)
+        read_listing(write(tmp_path, b"\xff\n"), format)
+    with pytest.raises(ListingError, match="is UTF-16 text; save it as UTF-8"):
+        read_listing(write(tmp_path, "path\n".encode("utf-16")), format)
     with pytest.raises(ListingError, match="has only blank lines"):
         read_listing(write(tmp_path, b"\n\n"), format)
 
