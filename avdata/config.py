@@ -53,6 +53,80 @@ LIMITS_OF_THE_MACHINE = frozenset(
 """These decide which clips are given up, not what is stored: they are not in the build's hash."""
 
 
+LOGMEL_PRESETS: dict[str, dict[str, object]] = {
+    # What the fields of LogMelSpec say anyway.
+    "default": {},
+    # Log spectrogram of the full models of Morgado et al. 2021 (AVID, CMA), section 4.1 and the
+    # released configurations: 24 kHz, FFT of 1024, 100 Hz, bin 0 and 256 means of pairs.
+    "avid": {
+        "sample_rate_hz": 24000,
+        "n_fft": 1024,
+        "win_samples": 1024,
+        "hop_samples": 240,
+        "filterbank": "avid",
+        "num_mels": 257,
+        "log_floor": 1e-10,
+    },
+    # The same of their small models: FFT of 512, 50 Hz.
+    "avid_small": {
+        "sample_rate_hz": 24000,
+        "n_fft": 512,
+        "win_samples": 512,
+        "hop_samples": 480,
+        "filterbank": "avid",
+        "num_mels": 129,
+        "log_floor": 1e-10,
+    },
+    # Frames and bands of the Audio Spectrogram Transformer (Gong et al. 2021, section 2.1; its
+    # code takes Kaldi's fbank: 20 Hz to Nyquist, floor 2^-23). Not taken over: Kaldi's
+    # pre-emphasis, removal of the mean, edges that are not reflected.
+    "ast": {
+        "sample_rate_hz": 16000,
+        "n_fft": 512,
+        "win_samples": 400,
+        "hop_samples": 160,
+        "filterbank": "mel",
+        "mel_scale": "htk",
+        "num_mels": 128,
+        "fmin_hz": 20.0,
+        "fmax_hz": 8000.0,
+        "log_floor": 2.0**-23,
+    },
+    # Frames and bands of VGGish (Hershey et al. 2017, section 3.1; vggish_params.py of its
+    # release). VGGish takes log(magnitude + 0.01), this log(max(power, 0.01^2)).
+    "vggish": {
+        "sample_rate_hz": 16000,
+        "n_fft": 512,
+        "win_samples": 400,
+        "hop_samples": 160,
+        "filterbank": "mel",
+        "mel_scale": "htk",
+        "num_mels": 64,
+        "fmin_hz": 125.0,
+        "fmax_hz": 7500.0,
+        "log_floor": 1e-4,
+    },
+}
+"""Settings of the published features, by the name that `logmel.preset` takes."""
+
+
+def expand_logmel_preset(table: dict[str, object]) -> dict[str, object]:
+    """Settings of LogMelSpec with `preset` written out; what `table` names beside it wins.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    name = table.get("preset")
+    explicit = {key: value for key, value in table.items() if key != "preset"}
+    if name is None:
+        return explicit
+    if not isinstance(name, str) or name not in LOGMEL_PRESETS:
+        raise ValueError(
+            f"logmel.preset={name!r} is unknown; there are {', '.join(LOGMEL_PRESETS)}"
+        )
+    return {**LOGMEL_PRESETS[name], **explicit}
+
+
 class BuildConfig(Spec):
     """Everything that shapes the bytes of a shard set, but for the listing."""
 
@@ -75,6 +149,14 @@ class BuildConfig(Spec):
             **{name: value for name, value in data.items() if name != "frames"},
             "video": {**video, **data["frames"]} if isinstance(video, dict) else video,
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _logmel_preset(cls, data: object) -> object:
+        """`logmel.preset` names a whole set of log-mel settings."""
+        if not isinstance(data, dict) or not isinstance(data.get("logmel"), dict):
+            return data
+        return {**data, "logmel": expand_logmel_preset(data["logmel"])}
 
     @model_validator(mode="after")
     def _consistent(self) -> "BuildConfig":

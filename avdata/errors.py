@@ -44,6 +44,8 @@ class FailureReason(StrEnum):
     """There is a video stream, and not one picture of the clip decodes."""
     AUDIO_UNDECODABLE = "audio_undecodable"
     """There is an audio stream, and no sound of the clip decodes."""
+    NOT_COPYABLE = "not_copyable"
+    """`video.codec` is copy, and the packets cannot be kept as they are."""
     CORRUPT = "corrupt"
     """More packets fail to decode than `limits.max_bad_packet_fraction` allows."""
     OUTSIDE_MEDIA = "outside_media"

@@ -172,7 +172,8 @@ class LogMelSpec(Spec):
     """How a waveform becomes the stored log-mel: natural logarithm of mel power."""
 
     sample_rate_hz: int = Field(default=24000, ge=4000, le=192000)
-    """Rate of the waveform that the STFT runs on; equal to the stored audio's."""
+    """Rate of the waveform that the STFT runs on; equal to the stored audio's, and in a set made by
+    `avdata derive` at most that."""
     n_fft: int = Field(default=1024, ge=16)
     win_samples: int = Field(default=1024, ge=16)
     """Length of the periodic Hann window."""
@@ -194,12 +195,30 @@ class LogMelSpec(Spec):
     def _consistent(self) -> "LogMelSpec":
         if self.win_samples > self.n_fft:
             raise ValueError(f"win_samples={self.win_samples} must not exceed n_fft={self.n_fft}")
-        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft={self.n_fft} must be even: frames are centered on samples")
+        if self.filterbank != "mel":
+            self._check_num_bins()
+        elif not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
             raise ValueError(
                 f"fmin_hz={self.fmin_hz} < fmax_hz={self.fmax_hz} <= half the sample rate "
                 f"({self.sample_rate_hz / 2}) must hold"
             )
         return self
+
+    def _check_num_bins(self) -> None:
+        """Refuse a num_mels that is not the number of bins of a `filterbank` without mels."""
+        if self.filterbank == "avid" and self.n_fft % 4:
+            raise ValueError(
+                f"filterbank='avid' averages pairs of bins: n_fft={self.n_fft} must be a multiple "
+                "of 4"
+            )
+        num_bins = self.n_fft // (4 if self.filterbank == "avid" else 2) + 1
+        if self.num_mels != num_bins:
+            raise ValueError(
+                f"filterbank={self.filterbank!r} of n_fft={self.n_fft} has {num_bins} bins: set "
+                f"num_mels={num_bins}, not {self.num_mels}"
+            )
 
     def num_columns(self, num_samples: int) -> int:
         """Log-mel columns of a waveform of `num_samples`."""

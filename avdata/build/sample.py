@@ -6,22 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
+from avdata.build.verdicts import Verdicts, clip_verdicts
 from avdata.config import BuildConfig
+from avdata.decode.clip import DecodedClip
 from avdata.decode.media import media_duration_s
-from avdata.decode.with_av import DecodedClip, decode_clip
+from avdata.decode.with_av import decode_clip
 from avdata.errors import FailureReason, MediaError
 from avdata.features.logmel import stored_log_mel
 from avdata.schema import (
     AUDIO_SUFFIX,
-    FRAMES_INDEX_SUFFIX,
-    FRAMES_SUFFIX,
+    FRAME_CODECS,
     LOGMEL_SUFFIX,
     META_SUFFIX,
     ClipRef,
     ManifestRow,
     check_sample,
 )
-from avdata.shards.codec import encode_array, encode_audio, encode_frames, encode_meta
+from avdata.shards.codec import encode_array, encode_audio, encode_meta
 from avdata.shards.sidecar import LogMelSums
 from avdata.shards.writer import ByteRange
 from avdata.sources.resolve import MediaResolver, ResolvedMedia
@@ -42,17 +43,19 @@ class Sample:
     clip: DecodedClip
     members: dict[str, bytes]
     """Suffix -> bytes."""
+    verdicts: Verdicts
+    frames_suffix: str
+    """Of the member that holds the frames."""
     num_logmel_columns: int
     logmel_sums: LogMelSums | None
-    frame_offsets: list[int]
 
     def manifest_row(
         self, *, shard: str, ranges: Mapping[str, ByteRange], fields: tuple[str, ...]
     ) -> ManifestRow:
         """The sample's row, once its place in a shard is known."""
         ref, clip = self.ref, self.clip
-        video, audio = clip.video, clip.audio
-        frames = ranges.get(FRAMES_SUFFIX, NOWHERE)
+        video, audio, verdicts = clip.video, clip.audio, self.verdicts
+        frames = ranges.get(self.frames_suffix, NOWHERE)
         sound = ranges.get(AUDIO_SUFFIX, NOWHERE)
         logmel = ranges.get(LOGMEL_SUFFIX, NOWHERE)
         meta = ranges[META_SUFFIX]
@@ -72,47 +75,49 @@ class Sample:
             listed_end_s=ref.listed_end_s,
             decoded_start_s=clip.start_s,
             decoded_end_s=clip.end_s,
-            duration_s=clip.end_s - clip.start_s,
-            coverage=1.0,
-            padded_start_s=0.0,
-            padded_end_s=0.0,
-            truncated=False,
+            duration_s=clip.duration_s,
+            coverage=clip.coverage,
+            padded_start_s=clip.padded_start_s,
+            padded_end_s=clip.padded_end_s,
+            truncated=clip.truncated,
             av_offset_s=clip.av_offset_s,
             video_start_s=video.start_s if video else None,
             video_end_s=video.end_s if video else None,
             audio_start_s=audio.start_s if audio else None,
             audio_end_s=audio.end_s if audio else None,
-            video_stream=0,
-            audio_stream=1,
+            video_stream=video.stream_index if video else None,
+            audio_stream=audio.stream_index if audio else None,
             native_fps=video.native_fps if video else None,
-            native_jitter_s=0.0,
+            native_jitter_s=video.native_jitter_s if video else None,
             native_width_px=video.native_width_px if video else None,
             native_height_px=video.native_height_px if video else None,
-            pixel_aspect=1.0,
+            pixel_aspect=video.pixel_aspect if video else None,
             rotation_deg=video.rotation_deg if video else None,
             native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
             native_channels=audio.native_channels if audio else None,
-            native_layout="mono",
+            native_layout=audio.native_layout if audio else None,
             video_codec=video.codec if video else None,
             audio_codec=audio.codec if audio else None,
             num_bad_packets=clip.num_bad_packets,
-            sound_missing=False,
-            silence_fraction=0.0,
-            clipping_fraction=0.0,
-            dual_mono=None,
-            still_fraction=0.0,
-            black_fraction=0.0,
-            effective_duration_s=0.0,
-            frame_fps=16.0,
-            num_frames=len(video.jpegs) if video else 0,
+            sound_missing=verdicts.sound_missing,
+            silence_fraction=verdicts.silence_fraction,
+            clipping_fraction=audio.clipping_fraction if audio else None,
+            dual_mono=audio.dual_mono if audio else None,
+            still_fraction=verdicts.still_fraction,
+            black_fraction=verdicts.black_fraction,
+            effective_duration_s=verdicts.effective_duration_s,
+            frame_fps=video.fps if video else None,
+            num_frames=video.num_frames if video else 0,
             frame_width_px=video.width_px if video else 0,
             frame_height_px=video.height_px if video else 0,
-            num_audio_samples=audio.samples.shape[1] if audio and "audio" in fields else 0,
+            num_audio_samples=clip.samples.shape[1]
+            if clip.samples is not None and "audio" in fields
+            else 0,
             num_logmel_columns=self.num_logmel_columns,
             frames_offset_bytes=frames.offset,
             frames_bytes=frames.size,
-            frame_offsets=self.frame_offsets,
-            frame_times_s=[],
+            frame_offsets=video.frames.offsets if video else [],
+            frame_times_s=(video.frame_times_s - clip.start_s).tolist() if video else [],
             audio_offset_bytes=sound.offset,
             audio_bytes=sound.size,
             logmel_offset_bytes=logmel.offset,
@@ -140,26 +145,29 @@ def build_sample(ref: ClipRef, *, config: BuildConfig, resolver: MediaResolver) 
         limits=config.limits,
     )
     members: dict[str, bytes] = {}
-    frame_offsets: list[int] = []
+    frames_suffix, index_suffix = FRAME_CODECS[config.video.codec].suffixes
     if clip.video is not None:
-        members[FRAMES_SUFFIX], members[FRAMES_INDEX_SUFFIX] = encode_frames(clip.video.jpegs)
-        frame_offsets = np.cumsum([0, *map(len, clip.video.jpegs)]).tolist()
-    if "audio" in config.fields and clip.audio is not None:
-        members[AUDIO_SUFFIX] = encode_audio(clip.audio.samples, config.audio.sample_rate_hz)
-    logmel = _log_mel(clip, config) if "logmel" in config.fields else None
+        members[frames_suffix] = clip.video.frames.data
+        members[index_suffix] = encode_array(clip.video.frames.index)
+    if "audio" in config.fields and clip.samples is not None:
+        members[AUDIO_SUFFIX] = encode_audio(clip.samples, config.audio.sample_rate_hz)
+    logmel = None
+    if "logmel" in config.fields and clip.samples is not None:
+        logmel = _log_mel(clip.samples, config)
     if logmel is not None:
         members[LOGMEL_SUFFIX] = encode_array(logmel)
     members[META_SUFFIX] = encode_meta(_meta(ref, clip, config))
-    check_sample(members, config.fields)
+    check_sample(members, config.fields, config.video.codec)
     return Sample(
         ref=ref,
         media_name=_media_name(media.path, resolver),
         trimmed=trimmed,
         clip=clip,
         members=members,
+        verdicts=clip_verdicts(clip, config.audio.sample_rate_hz),
+        frames_suffix=frames_suffix,
         num_logmel_columns=0 if logmel is None else logmel.shape[1],
         logmel_sums=None if logmel is None else LogMelSums.of(logmel),
-        frame_offsets=frame_offsets,
     )
 
 
@@ -189,10 +197,8 @@ def _media_name(path: Path, resolver: MediaResolver) -> str:
     return path.as_posix()
 
 
-def _log_mel(clip: DecodedClip, config: BuildConfig) -> np.ndarray:
+def _log_mel(samples: np.ndarray, config: BuildConfig) -> np.ndarray:
     """float16 (c, t, f) of the sound as it is stored."""
-    assert clip.audio is not None
-    samples = clip.audio.samples
     if samples.shape[1] <= config.logmel.n_fft // 2:
         raise MediaError(
             FailureReason.TOO_SHORT,
@@ -204,7 +210,7 @@ def _log_mel(clip: DecodedClip, config: BuildConfig) -> np.ndarray:
 
 def _meta(ref: ClipRef, clip: DecodedClip, config: BuildConfig) -> dict[str, object]:
     """What a reader of the bare tar needs to know of the sample."""
-    video, audio = clip.video, clip.audio
+    video = clip.video
     return {
         "key": ref.key,
         "source_id": ref.source_id,
@@ -217,9 +223,9 @@ def _meta(ref: ClipRef, clip: DecodedClip, config: BuildConfig) -> dict[str, obj
         "decoded_start_s": clip.start_s,
         "decoded_end_s": clip.end_s,
         "av_offset_s": clip.av_offset_s,
-        "fps": config.video.fps if video else None,
+        "fps": video.fps if video else None,
         "frame_times_s": [round(t - clip.start_s, 6) for t in video.frame_times_s.tolist()]
         if video
         else None,
-        "sample_rate_hz": config.audio.sample_rate_hz if audio else None,
+        "sample_rate_hz": config.audio.sample_rate_hz if clip.samples is not None else None,
     }

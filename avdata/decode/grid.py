@@ -5,14 +5,15 @@
     pictures   |---a---|------b------|--c--|        shown from their own time on
     grid       0   1   2   3   4   5   6   7        k / fps
     picked     a   a   b   b   b   b   c   c        the nearest in time; a tie takes the later one
+
+The first picture also stands for grid times before it, the last one for those after it.
 """
 
 import bisect
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
-Picture = TypeVar("Picture")
-Stored = TypeVar("Stored")
+Picture = TypeVar("Picture", contravariant=True)
 
 TIE_S = 1e-9
 """Times closer than this are equal: they come from integer time bases through float64."""
@@ -30,24 +31,29 @@ def nearest_times(times_s: Sequence[float], start_s: float, fps: float, count: i
     return picks
 
 
-class GridPicker(Generic[Picture, Stored]):
-    """Consumes pictures in order of time and keeps, through `store`, those that the grid shows.
+class FrameStore(Protocol[Picture]):
+    """Takes the frames of a clip in order."""
 
-    Holds one picture at a time; `store` is called once for each picture that is shown at all.
+    def add(self, picture: Picture) -> None:
+        """The next frame shows a new picture."""
+        ...
+
+    def repeat(self) -> None:
+        """The next frame shows the same picture again."""
+        ...
+
+
+class GridPicker(Generic[Picture]):
+    """Consumes pictures in order of time and hands those that the grid shows to a store.
+
+    Holds one picture at a time; a picture that is never shown costs nothing.
     """
 
-    def __init__(self, *, fps: float, store: Callable[[Picture], Stored]) -> None:
-        self._fps, self._store = fps, store
-        self._start_s: float | None = None
+    def __init__(self, *, start_s: float, fps: float, store: FrameStore[Picture]) -> None:
+        self._start_s, self._fps, self._store = start_s, fps, store
         self._pending: tuple[Picture, float] | None = None
-        self.stored: list[Stored] = []
-        """One entry a grid time."""
         self.times_s: list[float] = []
-        """Time of the picture behind each entry."""
-
-    def start(self, start_s: float) -> None:
-        """Fix grid time 0, before the first picture."""
-        self._start_s = start_s
+        """Time of the picture behind each stored frame."""
 
     def push(self, picture: Picture, time_s: float, *, limit_s: float) -> None:
         """Take the next picture; grid times at or after `limit_s` are never filled."""
@@ -64,11 +70,13 @@ class GridPicker(Generic[Picture, Stored]):
             self._pending = None
 
     def _fill(self, *, until_s: float) -> None:
-        assert self._start_s is not None and self._pending is not None
+        assert self._pending is not None
         picture, time_s = self._pending
-        stored: Stored | None = None
-        while self._start_s + len(self.stored) / self._fps < until_s:
-            if stored is None:
-                stored = self._store(picture)
-            self.stored.append(stored)
+        is_new = True
+        while self._start_s + len(self.times_s) / self._fps < until_s:
+            if is_new:
+                self._store.add(picture)
+            else:
+                self._store.repeat()
+            is_new = False
             self.times_s.append(time_s)

@@ -1,51 +1,97 @@
-"""A media file opened for decoding: which streams count, and the packets of a span of time."""
+"""A media file opened for decoding, safely: local containers only, and which tracks count."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Stream
 from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
 
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2",
+    "matroska,webm",
+    "avi",
+    "flv",
+    "live_flv",
+    "asf",
+    "asf_o",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "ogg",
+    "dv",
+    "gxf",
+    "mxf",
+    "rm",
+    "nut",
+    "ivf",
+    "wtv",
+    "h264",
+    "hevc",
+    "m4v",
+    "mp3",
+    "aac",
+    "ac3",
+    "flac",
+    "wav",
+    "w64",
+    "aiff",
+    "au",
+    "caf",
+)
+"""FFmpeg's demuxers that read one file and nothing else. Playlists, concatenation scripts, image
+sequences, session descriptions and the like name further files or hosts: they are never opened."""
+
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(CONTAINERS),
+    "enable_drefs": "0",
+}
+"""Local files; the listed containers; no tracks of a movie that lie in other files."""
+
 ATTACHED_PICTURE = 0x400
 """`AV_DISPOSITION_ATTACHED_PIC`: cover art."""
 DEFAULT_TRACK = 0x1
 """`AV_DISPOSITION_DEFAULT`."""
-SEEKABLE_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
-"""Containers with an index that a seek may trust; others are read from their start."""
-SEEK_BEYOND_S = 5.0
-PREROLL_S = 1.0
-"""Read this much before a span, so that audio decoders have settled."""
 CLOCK_UNIT = 1_000_000
 """`AV_TIME_BASE`."""
-
 
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 @contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
-    """The container of `path`; only local files are ever opened.
+def open_media(path: Path, limits: LimitsConfig | None = None) -> Iterator[InputContainer]:
+    """The container of `path`; only local files of the allowed forms are ever opened.
 
     Raises:
-        MediaError: It is no media file, or a fault of its form comes up while it is read.
+        MediaError: It is no media file, its form is not allowed, it has too many streams, or a
+            fault of its form comes up while it is read.
     """
     try:
-        container = av.open(
-            str(path), options={"protocol_whitelist": "file"}, metadata_errors="ignore"
-        )
+        container = av.open(str(path), options=_OPEN_OPTIONS, metadata_errors="ignore")
+    except av.ArgumentError as error:  # what libavformat answers for a form that is not listed
+        raise MediaError(
+            FailureReason.FORMAT_NOT_ALLOWED,
+            f"its form is not an allowed container, or its header cannot be right: "
+            f"{fault_text(error)}; convert it to mp4, mkv or another container that holds the "
+            "media itself",
+        ) from None
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(FailureReason.NOT_MEDIA, f"cannot be opened: {_text(error)}") from None
+        raise MediaError(
+            FailureReason.NOT_MEDIA, f"cannot be opened: {fault_text(error)}"
+        ) from None
     with container:
+        if limits is not None and len(container.streams) > limits.max_streams:
+            raise MediaError(
+                FailureReason.TOO_MANY_STREAMS,
+                f"{len(container.streams)} streams; limits.max_streams={limits.max_streams}",
+            )
         yield container
 
 
@@ -56,12 +102,23 @@ def pick_video(container: InputContainer, limits: LimitsConfig) -> VideoStream:
         MediaError: There is none, no decoder knows it, or its pictures are larger than `limits`.
     """
     stream = _pick(container, container.streams.video, "video")
-    if stream.width * stream.height > limits.max_pixels:
+    check_pixels(stream.width, stream.height, limits)
+    # pictures that grow in mid-stream are refused before they are allocated
+    stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    return stream
+
+
+def check_pixels(width: int, height: int, limits: LimitsConfig) -> None:
+    """Refuse pictures that are larger than `limits`.
+
+    Raises:
+        MediaError: TOO_MANY_PIXELS.
+    """
+    if width * height > limits.max_pixels:
         raise MediaError(
             FailureReason.TOO_MANY_PIXELS,
-            f"pictures of {stream.width}x{stream.height}; limits.max_pixels={limits.max_pixels}",
+            f"pictures of {width}x{height}; limits.max_pixels={limits.max_pixels}",
         )
-    return stream
 
 
 def pick_audio(container: InputContainer, limits: LimitsConfig) -> AudioStream:
@@ -98,105 +155,8 @@ def _pick(
     return stream
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """Part of a medium, on its media clock."""
-
-    origin_s: float
-    """What listed times count from."""
-    start_s: float
-    end_s: float
-    """Infinite when the listing names no end."""
-
-
-def media_span(container: InputContainer, start_s: float | None, end_s: float | None) -> Span:
-    """Listed seconds on the media clock."""
-    stated = (container.start_time or 0) / CLOCK_UNIT
-    origin = max(stated, 0.0)
-    return Span(
-        origin_s=origin,
-        start_s=origin + (start_s or 0.0),
-        end_s=float("inf") if end_s is None else origin + end_s,
-    )
-
-
-@dataclass(kw_only=True, slots=True)
-class SpanPackets:
-    """Compressed packets that a span may need, in file order."""
-
-    video: list[Packet] = field(default_factory=list)
-    audio: list[Packet] = field(default_factory=list)
-    read_error: str | None = None
-    """Why reading stopped before the end, if it did."""
-
-
-def read_packets(
-    container: InputContainer, video: Stream | None, audio: Stream | None, span: Span, stop_s: float
-) -> SpanPackets:
-    """One demux pass over the span, both streams together.
-
-    A stream is done when its decoding times pass `stop_s`: no later packet is shown before it.
-    """
-    streams = [stream for stream in (video, audio) if stream is not None]
-    _seek(container, streams, span)
-    out = SpanPackets()
-    open_streams = {stream.index for stream in streams}
-    try:
-        for packet in container.demux(*streams):
-            if not packet.size:
-                continue
-            if packet.dts is not None and float(packet.dts * packet.time_base) >= stop_s:
-                open_streams.discard(packet.stream_index)
-                if not open_streams:
-                    break
-                continue
-            is_video = video is not None and packet.stream_index == video.index
-            (out.video if is_video else out.audio).append(packet)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        out.read_error = _text(error)
-    return out
-
-
-def _seek(container: InputContainer, streams: list[Stream], span: Span) -> None:
-    target_s = span.start_s - PREROLL_S
-    formats = set(container.format.name.split(","))
-    if span.start_s - span.origin_s <= SEEK_BEYOND_S or not formats & SEEKABLE_FORMATS:
-        return
-    try:
-        container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
-        first_s = next(
-            (float(p.pts * p.time_base) for p in container.demux(*streams) if p.pts is not None),
-            span.end_s,
-        )
-        if first_s <= span.start_s:
-            container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
-            return
-    except (av.FFmpegError, OSError):
-        pass  # an index that cannot be used: read from the start
-    container.seek(0, backward=True, any_frame=False)
-
-
-def is_reference(packet: Packet, length_bytes: int) -> bool:
-    """Whether another picture may be predicted from an H.264 packet (nal_ref_idc is not 0)."""
-    data, at = memoryview(cast(bytes, packet)), 0
-    while at + length_bytes < len(data):
-        header = data[at + length_bytes]
-        if header & 31 in (1, 5):
-            return header >> 5 & 3 != 0
-        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
-    return True
-
-
-def nal_length_bytes(stream: Stream) -> int:
-    """Bytes of a NAL unit's length field in an H.264 stream of the avcC form, else 0."""
-    context = stream.codec_context
-    extradata = context.extradata
-    if context.name != "h264" or not extradata or len(extradata) < 5 or extradata[0] != 1:
-        return 0
-    return (extradata[4] & 3) + 1
-
-
-def _text(error: Exception) -> str:
+def fault_text(error: Exception) -> str:
+    """What a library said."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -1,23 +1,31 @@
-"""Decoded picture -> JPEG, upright, square pixels, at the stored size, without leaving YUV.
+"""Decoded picture -> planes at the stored size: upright, square pixels, without leaving YUV.
 
-JPEG readers assume the BT.601 matrix and full range, so BT.709 pictures are converted, at the
-small size where that is cheap.
+Readers of JPEG, and of H.264 that does not say otherwise, assume the BT.601 matrix, so BT.709
+pictures are converted, at the small size where that is cheap.
 """
 
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
-import simplejpeg
 from av.video.plane import VideoPlane
 from av.video.reformatter import Colorspace, VideoReformatter
 
+from avdata.config import LimitsConfig
+from avdata.decode.media import check_pixels
 from avdata.errors import FailureReason, MediaError
-from avdata.schema import VideoSpec
 
 MAX_LONG_SIDE_PX = 8192
 BT709 = 1
 """`AVCOL_SPC_BT709`."""
+
+Range = Literal["full", "limited"]
+_FORMATS: dict[Range, tuple[str, str]] = {
+    "full": ("yuvj420p", "JPEG"),
+    "limited": ("yuv420p", "MPEG"),
+}
+"""Pixel format and FFmpeg's name of the range."""
 
 
 def stored_size(
@@ -40,38 +48,48 @@ def stored_size(
     return size
 
 
+def usable_aspect(pixel_aspect: Fraction | None) -> Fraction:
+    """Width by height of a pixel; 1 where the file states nothing or nonsense."""
+    if pixel_aspect is not None and Fraction(1, 20) <= pixel_aspect <= 20:
+        return pixel_aspect
+    return Fraction(1)
+
+
 def upright_turns(rotation_deg: int) -> int:
     """Quarter turns counterclockwise that set a picture upright; odd angles count as none."""
     return (rotation_deg // 90) % 4 if abs(rotation_deg) <= 360 and rotation_deg % 90 == 0 else 0
 
 
-class PictureEncoder:
-    """Encodes the pictures of one clip; all come out with the size that the first one gets."""
+class PictureScaler:
+    """Scales the pictures of one clip; all come out with the size that the first one gets."""
 
-    def __init__(self, spec: VideoSpec, *, pixel_aspect: Fraction | None) -> None:
-        self._spec = spec
-        usable = pixel_aspect is not None and Fraction(1, 20) <= pixel_aspect <= 20
-        self._pixel_aspect = pixel_aspect if usable and pixel_aspect is not None else Fraction(1)
+    def __init__(
+        self,
+        *,
+        short_side_px: int,
+        pixel_aspect: Fraction,
+        color_range: Range,
+        limits: LimitsConfig,
+    ) -> None:
+        self._short_side_px, self._pixel_aspect = short_side_px, pixel_aspect
+        self._format, self._av_range = _FORMATS[color_range]
+        self._limits = limits
         self._scaler, self._matrix = VideoReformatter(), VideoReformatter()
         self._size: tuple[int, int] | None = None
         self.rotation_deg = 0
         self.width_px = self.height_px = 0
         """Size as stored, after the turn."""
 
-    def encode(self, frame: av.VideoFrame) -> bytes:
-        """JPEG of one decoded picture.
+    def planes(self, frame: av.VideoFrame) -> list[np.ndarray]:
+        """Y, U and V of one decoded picture, uint8 (h, w) and twice (h / 2, w / 2), upright.
 
         Raises:
             MediaError: The picture's form cannot be stored.
         """
+        check_pixels(frame.width, frame.height, self._limits)
         if self._size is None:
-            self._size = stored_size(
-                frame.width,
-                frame.height,
-                pixel_aspect=self._pixel_aspect,
-                short_side_px=self._spec.short_side_px,
-            )
-            self.rotation_deg = frame.rotation
+            self._start(frame)
+            assert self._size is not None
         try:
             small = self._shrink(frame, self._size)
         except (av.FFmpegError, ValueError) as error:
@@ -82,8 +100,18 @@ class PictureEncoder:
         planes = [_pixels(plane) for plane in small.planes]
         if turns := upright_turns(self.rotation_deg):
             planes = [np.ascontiguousarray(np.rot90(plane, turns)) for plane in planes]
-        self.height_px, self.width_px = planes[0].shape
-        return bytes(simplejpeg.encode_jpeg_yuv_planes(*planes, quality=self._spec.quality))
+        return planes
+
+    def _start(self, frame: av.VideoFrame) -> None:
+        width, height = self._size = stored_size(
+            frame.width,
+            frame.height,
+            pixel_aspect=self._pixel_aspect,
+            short_side_px=self._short_side_px,
+        )
+        self.rotation_deg = frame.rotation
+        lies = upright_turns(frame.rotation) % 2 == 1
+        self.width_px, self.height_px = (height, width) if lies else (width, height)
 
     def _shrink(self, frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         width, height = size
@@ -101,10 +129,10 @@ class PictureEncoder:
                 limited,
                 width=width,
                 height=height,
-                format="yuvj420p",
+                format=self._format,
                 src_colorspace=Colorspace.ITU709,
                 dst_colorspace=Colorspace.ITU601,
-                dst_color_range="JPEG",
+                dst_color_range=self._av_range,
                 interpolation="POINT",
                 threads=1,
             )
@@ -112,9 +140,9 @@ class PictureEncoder:
             frame,
             width=width,
             height=height,
-            format="yuvj420p",
+            format=self._format,
             interpolation="AREA",
-            dst_color_range="JPEG",
+            dst_color_range=self._av_range,
             threads=1,
         )
 

@@ -1,1 +1,1 @@
-"""Torch functions that the builder runs on CPU and the trainer on the device: one definition."""
+"""Sound to log-mel and log spectrogram: numpy for the builder, torch for the trainer's device."""

@@ -3,6 +3,8 @@
 Letters: b batch, n audio samples, s spectrogram frames, f frequency bins.
 """
 
+import math
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -78,5 +80,20 @@ def log_spectrogram(waveform: Tensor, *, spec: LogSpectrogramSpec) -> Tensor:
     pairs = (power[:, :, 1::2] + power[:, :, 2::2]) / 2
     power = torch.cat([power[:, :, :1], pairs], dim=2)
     decibels = 10 * torch.log10(power.clamp(min=spec.power_floor))
-    loudest = decibels.amax(dim=(1, 2), keepdim=True)
-    return torch.maximum(decibels, loudest - spec.dynamic_range_db)
+    return _raise_to_range(decibels, spec.dynamic_range_db)
+
+
+def limit_range(logmel: Tensor, *, dynamic_range_db: float = 100.0) -> Tensor:
+    """Windows of a stored log-mel (b, s, f) with the floor that depends on the window.
+
+    With this, a window of a set that was built with `logmel.preset=avid` is `log_spectrogram` of
+    that window in natural logarithms (times 10 / ln 10: in decibels), but for what is stored in
+    float16 and for the frames whose FFT reaches over the window's edges: they hold the sound
+    beyond, not a reflection.
+    """
+    return _raise_to_range(logmel.float(), dynamic_range_db * math.log(10) / 10)
+
+
+def _raise_to_range(log: Tensor, dynamic_range: float) -> Tensor:
+    loudest = log.amax(dim=(1, 2), keepdim=True)
+    return torch.maximum(log, loudest - dynamic_range)

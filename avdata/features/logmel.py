@@ -1,58 +1,112 @@
-"""The stored log-mel: one definition for the builder on CPU and the trainer on the device."""
+"""The stored log-mel: stored sound to float16 log power, without torch.
+
+`device_logmel` is the same feature for tensors; a test holds the two to one step of float16.
+No BLAS: values do not depend on the number of threads.
+"""
 
 from functools import lru_cache
 
 import numpy as np
-import torch
-import torchaudio
-from torch import Tensor
+from scipy import fft, sparse  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from avdata.schema import LogMelSpec
 
-
-def log_mel(waveform: Tensor, spec: LogMelSpec) -> Tensor:
-    """Natural logarithm of mel power, (..., t, f) float32, of a waveform (..., n) in [-1, 1].
-
-    Column t is centered on sample t * hop_samples; edges are reflected; t = n // hop + 1.
-
-    Raises:
-        ValueError: The waveform is too short to reflect.
-    """
-    if waveform.shape[-1] <= spec.n_fft // 2:
-        raise ValueError(
-            f"waveform of {waveform.shape[-1]} samples; n_fft={spec.n_fft} needs more than "
-            f"{spec.n_fft // 2} to reflect at its edges"
-        )
-    mel: Tensor = _transform(spec, waveform.device.type)(waveform.float())
-    log: Tensor = mel.clamp_min(spec.log_floor).log()
-    return log.transpose(-1, -2)
+_BLOCK_COLUMNS = 128
+"""Columns at a time: what lies between waveform and result stays in the processor's cache."""
+_SLANEY_HZ_PER_MEL = 200 / 3
+_SLANEY_CORNER_HZ = 1000.0
+_SLANEY_MELS_PER_E = 27 / np.log(6.4)
 
 
 def stored_log_mel(samples: np.ndarray, spec: LogMelSpec) -> np.ndarray:
-    """Log-mel as it is stored, float16 (c, t, f), of stored sound: int16 (c, n)."""
-    waveform = torch.from_numpy(samples.astype(np.float32) / 32768)
-    return log_mel(waveform, spec).to(torch.float16).numpy()
+    """Natural logarithm of power, float16 (c, t, f), of stored sound: int16 (c, n).
+
+    Column t is centered on sample t * hop_samples; edges are reflected; t = n // hop + 1. What
+    the f bins are is `spec.filterbank`'s choice. ``avid`` is the published log power spectrogram
+    but for its floor 100 dB below the loudest of a window: that depends on the window, and the
+    trainer applies it (`log_spectrogram.limit_range`).
+
+    Raises:
+        ValueError: The sound is too short to reflect.
+    """
+    num_samples, half = samples.shape[1], spec.n_fft // 2
+    if num_samples <= half:
+        raise ValueError(
+            f"waveform of {num_samples} samples; n_fft={spec.n_fft} needs more than {half} to "
+            "reflect at its edges"
+        )
+    window = _window(spec)
+    out = np.empty((len(samples), spec.num_columns(num_samples), spec.num_mels), np.float16)
+    for channel, log in zip(samples, out, strict=True):
+        waveform = channel.astype(np.float32) / np.float32(32768)
+        padded = np.pad(waveform, half, mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)
+        frames = frames[:: spec.hop_samples]
+        for start in range(0, len(log), _BLOCK_COLUMNS):
+            block = slice(start, start + _BLOCK_COLUMNS)
+            spectrum = fft.rfft(frames[block] * window, axis=1, workers=1)
+            power = np.square(spectrum.real) + np.square(spectrum.imag)
+            bins = _bins(power, spec)
+            np.maximum(bins, np.float32(spec.log_floor), out=bins)
+            log[block] = np.log(bins, out=bins)
+    return out
 
 
 def use_one_thread() -> None:
-    """Keep torch to one thread in this process: two change the last bits of stored values."""
-    torch.set_num_threads(1)
+    """Keep BLAS and OpenMP to one thread in this process: a build has a process a core."""
+    threadpool_limits(limits=1)
+
+
+def _bins(power: np.ndarray, spec: LogMelSpec) -> np.ndarray:
+    """float32 (t, f) of the power of all FFT bins."""
+    if spec.filterbank == "linear":
+        return power
+    if spec.filterbank == "avid":
+        pairs = (power[:, 1::2] + power[:, 2::2]) / 2
+        return np.concatenate([power[:, :1], pairs], axis=1)
+    return np.asarray((_mel_filters(spec) @ np.ascontiguousarray(power.T)).T)
 
 
 @lru_cache(maxsize=8)
-def _transform(spec: LogMelSpec, device: str) -> torchaudio.transforms.MelSpectrogram:
-    return torchaudio.transforms.MelSpectrogram(
-        sample_rate=spec.sample_rate_hz,
-        n_fft=spec.n_fft,
-        win_length=spec.win_samples,
-        hop_length=spec.hop_samples,
-        f_min=spec.fmin_hz,
-        f_max=spec.fmax_hz,
-        n_mels=spec.num_mels,
-        window_fn=torch.hann_window,
-        power=2.0,
-        center=True,
-        pad_mode="reflect",
-        norm=None,
-        mel_scale=spec.mel_scale,
-    ).to(device)
+def _window(spec: LogMelSpec) -> np.ndarray:
+    """Periodic Hann window, float32 (n_fft,): zeros around `win_samples`, as torch.stft does."""
+    window = np.zeros(spec.n_fft)
+    left = (spec.n_fft - spec.win_samples) // 2
+    phase = 2 * np.pi * np.arange(spec.win_samples) / spec.win_samples
+    window[left : left + spec.win_samples] = 0.5 - 0.5 * np.cos(phase)
+    return window.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _mel_filters(spec: LogMelSpec) -> sparse.csr_array:
+    """Triangles of height 1 over the FFT bins, float32 (mels, n_fft / 2 + 1).
+
+    Reference: torchaudio.functional.melscale_fbanks with norm=None; the Slaney scale is that of
+    Slaney, Auditory Toolbox, 1998.
+    """
+    bins_hz = np.linspace(0, spec.sample_rate_hz // 2, spec.n_fft // 2 + 1)
+    ends = _mel_of_hz(np.array([spec.fmin_hz, spec.fmax_hz]), spec.mel_scale)
+    corners_hz = _hz_of_mel(np.linspace(ends[0], ends[1], spec.num_mels + 2), spec.mel_scale)
+    distance = bins_hz[None, :] - corners_hz[:, None]
+    width = np.diff(corners_hz)[:, None]
+    rising, falling = distance[:-2] / width[:-1], -distance[2:] / width[1:]
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return sparse.csr_array(triangles.astype(np.float32))
+
+
+def _mel_of_hz(hz: np.ndarray, scale: str) -> np.ndarray:
+    if scale == "htk":
+        return np.asarray(2595 * np.log10(1 + hz / 700))
+    above = _SLANEY_CORNER_HZ / _SLANEY_HZ_PER_MEL + _SLANEY_MELS_PER_E * np.log(
+        np.maximum(hz, _SLANEY_CORNER_HZ) / _SLANEY_CORNER_HZ
+    )
+    return np.where(hz < _SLANEY_CORNER_HZ, hz / _SLANEY_HZ_PER_MEL, above)
+
+
+def _hz_of_mel(mel: np.ndarray, scale: str) -> np.ndarray:
+    if scale == "htk":
+        return np.asarray(700 * (10 ** (mel / 2595) - 1))
+    corner = _SLANEY_CORNER_HZ / _SLANEY_HZ_PER_MEL
+    above = _SLANEY_CORNER_HZ * np.exp(np.maximum(mel - corner, 0) / _SLANEY_MELS_PER_E)
+    return np.where(mel < corner, mel * _SLANEY_HZ_PER_MEL, above)

@@ -39,7 +39,10 @@ class AVIDConfig(Spec):
         Raises:
             DataError: A field is missing or its form does not fit.
         """
-        check_fields(self.requires, spec, method="avid", where=where)
+        instead = ""
+        if "logmel" not in spec.fields and {"frames", "audio"} <= set(spec.fields):
+            instead = ", or make the input of the stored sound: --set avid.audio.input=spectrogram"
+        check_fields(self.requires, spec, method="avid", where=where, instead=instead)
         check_pair_data(self.audio, spec, where=where)
 
     def build(self, facts: MethodFacts) -> "AVID":

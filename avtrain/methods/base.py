@@ -98,8 +98,13 @@ class MethodConfig(Protocol):
         ...
 
 
-def check_fields(requires: frozenset[str], spec: DatasetSpec, *, method: str, where: str) -> None:
+def check_fields(
+    requires: frozenset[str], spec: DatasetSpec, *, method: str, where: str, instead: str = ""
+) -> None:
     """Refuse a shard set that lacks a field.
+
+    Args:
+        instead: What else a user can do, if that is possible with the fields there are.
 
     Raises:
         DataError: A field is missing.
@@ -109,4 +114,5 @@ def check_fields(requires: frozenset[str], spec: DatasetSpec, *, method: str, wh
         raise DataError(
             f"method {method!r} needs fields {{{', '.join(sorted(requires))}}}, {where} has "
             f"{{{', '.join(sorted(spec.fields))}}}; build it again with --set 'fields=[{fields}]'"
+            f"{instead}"
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from avdata import DatasetSpec
-from avdata.features.log_spectrogram import LogSpectrogramSpec, log_spectrogram
+from avdata.features.log_spectrogram import LogSpectrogramSpec, limit_range, log_spectrogram
 from avtrain.data.augment.color import jitter_colors
 from avtrain.data.views.pair_config import AudioViewConfig
 from avtrain.data.views.pair_reader import PairBatch
@@ -54,6 +54,7 @@ class PairPreparation(nn.Module):
         else:
             assert spec.logmel is not None
             self.log_floor = math.log(spec.logmel.log_floor)
+            self.floor_is_relative = spec.logmel.filterbank == "avid"
             num_bins, statistics = spec.logmel.num_mels, spec.logmel_statistics
         mean = statistics.mean if statistics else (0.0,) * num_bins
         std = statistics.std if statistics else (1.0,) * num_bins
@@ -87,7 +88,9 @@ class PairPreparation(nn.Module):
             return log_spectrogram(waveform, spec=self.spectrogram)
         # the gain acts on the amplitude, log-mel is the logarithm of power
         louder = batch.sound.float() + 2 * batch.gain.log()[:, None, None]
-        return louder.clamp(min=self.log_floor)
+        louder = louder.clamp(min=self.log_floor)
+        # the published spectrogram has a floor that depends on the window, so none is stored
+        return limit_range(louder) if self.floor_is_relative else louder
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[PairBatch]) -> None:

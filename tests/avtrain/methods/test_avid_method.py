@@ -88,6 +88,23 @@ def test_weights_and_banks_are_a_function_of_the_seed(shard_set: Path) -> None:
         assert not torch.equal(one[name], other[name])
 
 
+def test_the_published_bins_get_their_floor_back(shard_set: Path) -> None:
+    method, shards = build(shard_set)
+    assert shards.spec.logmel is not None
+    avid = shards.spec.logmel.model_copy(update={"filterbank": "avid"})
+    spec = shards.spec.model_copy(update={"logmel": avid})
+    batch = first_batch(method, shards)
+    audio = method.config.audio
+    plain = PairPreparation(audio, shards.spec).sound(batch)
+    floored = PairPreparation(audio, spec).sound(batch)
+    loudest = plain.amax(dim=(1, 2))
+    assert torch.allclose(
+        floored.amin(dim=(1, 2)).clamp(min=-100),
+        torch.maximum(plain.amin(dim=(1, 2)), loudest - 10 * math.log(10)),
+    )
+    assert torch.equal(floored.amax(dim=(1, 2)), loudest)
+
+
 def test_gain_is_a_shift_of_logmel(shard_set: Path) -> None:
     method, shards = build(shard_set)
     batch = first_batch(method, shards)
@@ -133,6 +150,11 @@ def test_two_calibration_batches_equal_one(shard_set: Path) -> None:
             ("frames", "logmel"),
             ("avid.audio.input=spectrogram",),
             r"needs fields \{audio, frames\}, SHARDS has \{frames, logmel\}",
+        ),
+        (
+            ("frames", "audio"),
+            (),
+            r"needs fields \{frames, logmel\}.*or make .*: --set avid.audio.input=spectrogram",
         ),
         (
             ("frames", "audio"),

@@ -1,0 +1,107 @@
+"""One decoded clip: stored frames, stored sound, and what was measured on the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EncodedFrames:
+    """The frames of a clip as they are stored; see `avdata.schema.FRAME_CODECS`."""
+
+    data: bytes
+    """The first member."""
+    index: np.ndarray
+    """The second member."""
+    offsets: list[int]
+    """Byte offsets of the frames in `data`, one more than frames; empty for codec copy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureVerdicts:
+    """What the stored pictures look like."""
+
+    still_fraction: float | None
+    """Share of neighboring stored pictures between which nothing moves."""
+    black_frames: np.ndarray
+    """bool (t,): the stored frame is black."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VideoFacts:
+    """What was found in a video stream, and the stored frames."""
+
+    frames: EncodedFrames
+    fps: float
+    """Stored frames a second."""
+    frame_times_s: np.ndarray
+    """float64 (t,): media-clock time of the picture behind each stored frame."""
+    verdicts: PictureVerdicts | None
+    """None when the pictures were not decoded."""
+    width_px: int
+    height_px: int
+    stream_index: int
+    native_width_px: int
+    native_height_px: int
+    native_fps: float
+    native_jitter_s: float
+    pixel_aspect: float
+    rotation_deg: int
+    codec: str
+    start_s: float
+    end_s: float
+    """Where the pictures of the span start and end, on the media clock."""
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frame_times_s)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AudioFacts:
+    """What was found in an audio stream."""
+
+    stream_index: int
+    native_sample_rate_hz: int
+    native_channels: int
+    native_layout: str
+    codec: str
+    clipping_fraction: float
+    dual_mono: bool | None
+    start_s: float
+    end_s: float
+    """Where the sound of the span starts and ends, on the media clock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodedClip:
+    """One clip, ready to be stored. Times are on the media clock."""
+
+    start_s: float
+    end_s: float
+    coverage: float
+    padded_start_s: float
+    padded_end_s: float
+    truncated: bool
+    video: VideoFacts | None
+    audio: AudioFacts | None
+    samples: np.ndarray | None
+    """int16 (c, n) at the stored rate; silence where the medium has no sound and that is allowed.
+    None when no sound is wanted."""
+    num_bad_packets: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+    @property
+    def av_offset_s(self) -> float | None:
+        """First sound minus first picture of the span; None where one of them is not there."""
+        if self.video is None or self.audio is None:
+            return None
+        return self.audio.start_s - self.video.start_s
+
+    def __repr__(self) -> str:
+        frames = self.video.num_frames if self.video else 0
+        sound = self.samples.shape if self.samples is not None else None
+        return f"DecodedClip([{self.start_s:.3f}, {self.end_s:.3f}) s, {frames=}, {sound=})"

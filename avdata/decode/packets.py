@@ -1,0 +1,295 @@
+"""The compressed packets of a span of time, with their times, read in one pass."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from avdata.decode.media import CLOCK_UNIT, fault_text
+
+SEEKABLE_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
+"""Containers with an index that a seek may trust; others are read from their start."""
+EXACT_HEADER_FORMATS = frozenset({"mov", "mp4"})
+"""Containers whose header states the duration of each stream."""
+ESTIMATING_FORMATS = frozenset({"mpeg", "mpegts", "mp3", "aac", "ac3", "h264", "hevc", "m4v"})
+"""Containers without a stated duration: what FFmpeg says of it is a guess."""
+SEEK_BEYOND_S = 5.0
+PREROLL_S = 1.0
+"""Read this much before a span, so that audio decoders have settled."""
+MAX_LAST_FRAME_S = 1.0
+"""The last picture of a stream is taken to be shown at most this long."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Part of a medium, on its media clock."""
+
+    origin_s: float
+    """What listed times count from."""
+    start_s: float
+    end_s: float
+    """Infinite when the listing names no end."""
+    start_is_listed: bool = True
+
+
+def media_span(container: InputContainer, start_s: float | None, end_s: float | None) -> Span:
+    """Listed seconds on the media clock."""
+    stated = (container.start_time or 0) / CLOCK_UNIT
+    origin = max(stated, 0.0)
+    return Span(
+        origin_s=origin,
+        start_s=origin + (start_s or 0.0),
+        end_s=float("inf") if end_s is None else origin + end_s,
+        start_is_listed=start_s is not None,
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class StreamPackets:
+    """Packets of one stream that a span may need, in file order."""
+
+    time_base: Fraction
+    packets: list[Packet] = field(default_factory=list)
+    times_s: list[float | None] = field(default_factory=list)
+    """Presentation time of each packet; None where the container states none."""
+    claimed_end_s: float | None = None
+    """Where the header says that this stream ends; None where it does not say."""
+    num_bytes: int = 0
+    _shown: list[tuple[float, int]] | None = None
+    _ticks: int = field(init=False)
+    _ticks_per_s: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # kept, because asking a fraction for them costs more than the division
+        self._ticks, self._ticks_per_s = self.time_base.numerator, self.time_base.denominator
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+    def add(self, packet: Packet) -> None:
+        """Append the next packet of the file."""
+        pts = packet.pts
+        self.packets.append(packet)
+        self.times_s.append(None if pts is None else pts * self._ticks / self._ticks_per_s)
+        self.num_bytes += packet.size
+
+    @property
+    def shown(self) -> list[tuple[float, int]]:
+        """Time and index of the packets that bring out a picture or sound, in order of time."""
+        if self._shown is None:
+            # those before an edit list's start are decoded and never shown
+            self._shown = sorted(
+                (time_s, i)
+                for i, (time_s, packet) in enumerate(zip(self.times_s, self.packets, strict=True))
+                if time_s is not None and not packet.is_discard
+            )
+        return self._shown
+
+    def forget_order(self) -> None:
+        """The times have changed: put them in order again when that is asked for."""
+        self._shown = None
+
+    @property
+    def gaps_s(self) -> list[float]:
+        """Distances of neighboring pictures in time."""
+        return [b - a for (a, _), (b, _) in pairwise(self.shown) if b > a]
+
+    def typical_gap_s(self) -> float:
+        """Median distance of pictures; the packet's own duration where there is just one."""
+        if gaps := self.gaps_s:
+            return statistics.median(gaps)
+        stated = [self._duration_s(p) for p in self.packets if p.duration]
+        return min(stated[0], MAX_LAST_FRAME_S) if stated else 0.0
+
+    def jitter_s(self) -> float:
+        """Standard deviation of the distances between pictures."""
+        return statistics.pstdev(gaps) if (gaps := self.gaps_s) else 0.0
+
+    def rate(self, stated: Fraction | None) -> float:
+        """Pictures a second: the stated rate where it fits the times, else their mean rate."""
+        times = self.shown
+        spread = times[-1][0] - times[0][0] if times else 0.0
+        mean = (len(times) - 1) / spread if spread > 0 else 0.0
+        if stated and abs(float(stated) - mean) <= 1e-3 * mean:
+            return float(stated)
+        return mean
+
+    def end_s(self) -> float | None:
+        """Until when the last picture is shown, by its packet's duration or the usual distance."""
+        if not self.shown:
+            return None
+        last_s, index = self.shown[-1]
+        duration_s = max(self._duration_s(self.packets[index]), self.typical_gap_s())
+        return last_s + min(duration_s, MAX_LAST_FRAME_S)
+
+    def _duration_s(self, packet: Packet) -> float:
+        return (packet.duration or 0) * self._ticks / self._ticks_per_s
+
+
+@dataclass(kw_only=True, slots=True)
+class SpanPackets:
+    """Compressed packets that a span may need."""
+
+    video: StreamPackets | None
+    audio: StreamPackets | None
+    claimed_end_s: float | None = None
+    """Where the header says that the longest of the streams ends."""
+    read_error: str | None = None
+    """Why reading stopped before the end, if it did."""
+
+
+def read_packets(
+    container: InputContainer,
+    video: Stream | None,
+    audio: Stream | None,
+    span: Span,
+    *,
+    stop_s: float,
+    max_bytes: int,
+) -> SpanPackets:
+    """One demux pass over the span, both streams together.
+
+    A stream is done when its decoding times pass `stop_s`: no later packet is shown before it.
+    Reading ends after `max_bytes`.
+    """
+    streams = [stream for stream in (video, audio) if stream is not None]
+    out = SpanPackets(
+        video=_empty(container, video),
+        audio=_empty(container, audio),
+        claimed_end_s=_claimed_end_s(container, len(streams)),
+    )
+    by_index = {
+        stream.index: packets
+        for stream, packets in ((video, out.video), (audio, out.audio))
+        if stream is not None and packets is not None
+    }
+    stops = {
+        index: stop_s * packets.time_base.denominator / packets.time_base.numerator
+        for index, packets in by_index.items()
+    }
+    _seek(container, streams, span)
+    num_bytes = 0
+    try:
+        for packet in container.demux(*streams):
+            if not packet.size:
+                continue
+            index, dts = packet.stream_index, packet.dts
+            if dts is not None and dts >= stops.get(index, float("inf")):
+                del stops[index]
+            if index not in stops:
+                if not stops:
+                    break
+                continue
+            by_index[index].add(packet)
+            num_bytes += packet.size
+            if num_bytes > max_bytes:
+                break
+    except (av.FFmpegError, OSError, ValueError) as error:
+        out.read_error = fault_text(error)
+    return out
+
+
+def _empty(container: InputContainer, stream: Stream | None) -> StreamPackets | None:
+    if stream is None:
+        return None
+    assert stream.time_base is not None
+    claimed_end_s = None
+    if _formats(container) & EXACT_HEADER_FORMATS and stream.duration is not None:
+        claimed_end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return StreamPackets(time_base=stream.time_base, claimed_end_s=claimed_end_s)
+
+
+def _claimed_end_s(container: InputContainer, num_wanted: int) -> float | None:
+    if _formats(container) & (EXACT_HEADER_FORMATS | ESTIMATING_FORMATS):
+        return None
+    if sum(s.type in ("video", "audio") for s in container.streams) != num_wanted:
+        return None  # it may be the end of a stream that is not read
+    if container.duration is None:
+        return None
+    return ((container.start_time or 0) + container.duration) / CLOCK_UNIT
+
+
+def _formats(container: InputContainer) -> set[str]:
+    return set(container.format.name.split(","))
+
+
+def _seek(container: InputContainer, streams: Sequence[Stream], span: Span) -> None:
+    target_s = span.start_s - PREROLL_S
+    far = span.start_s - span.origin_s > SEEK_BEYOND_S
+    if not far or not _formats(container) & SEEKABLE_FORMATS:
+        return
+    try:
+        container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
+        first_s = next(
+            (float(p.pts * p.time_base) for p in container.demux(*streams) if p.pts is not None),
+            span.end_s,
+        )
+        if first_s <= span.start_s:
+            container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
+            return
+    except (av.FFmpegError, OSError):
+        pass  # an index that cannot be used: read from the start
+    container.seek(0, backward=True, any_frame=False)
+
+
+def unneeded_packets(stream: Stream, packets: StreamPackets, needed: set[int]) -> set[int]:
+    """Indices of packets that are neither needed nor referred to by any other picture.
+
+    Leaving them out changes no decoded picture. Only H.264 (of the avcC form) and HEVC (of the
+    hvcC form, one temporal layer) say so in a packet's first bytes; for others the set is empty.
+    """
+    is_reference = _reference_test(stream, packets)
+    if is_reference is None:
+        return set()
+    return {
+        i for i, packet in enumerate(packets.packets) if i not in needed and not is_reference[i]
+    }
+
+
+def _reference_test(stream: Stream, packets: StreamPackets) -> list[bool] | None:
+    context = stream.codec_context
+    extradata = context.extradata
+    if not extradata or extradata[0] != 1:
+        return None
+    if context.name == "h264" and len(extradata) >= 5:
+        length_bytes = (extradata[4] & 3) + 1
+        return [_h264_is_reference(p, length_bytes) for p in packets.packets]
+    if context.name == "hevc" and len(extradata) >= 22:
+        length_bytes = (extradata[21] & 3) + 1
+        layers_and_types = [_hevc_slice(p, length_bytes) for p in packets.packets]
+        if any(layer != 1 for layer, _ in layers_and_types):
+            return None  # a higher temporal layer may refer to what its own layer does not
+        # even types up to 14 are sub-layer non-reference pictures (H.265, table 7-1)
+        return [nal_type > 14 or nal_type % 2 == 1 for _, nal_type in layers_and_types]
+    return None
+
+
+def _nal_units(packet: Packet, length_bytes: int) -> Iterator[memoryview]:
+    data, at = memoryview(cast(bytes, packet)), 0
+    while at + length_bytes < len(data):
+        size = int.from_bytes(data[at : at + length_bytes], "big")
+        yield data[at + length_bytes : at + length_bytes + size]
+        at += length_bytes + size
+
+
+def _h264_is_reference(packet: Packet, length_bytes: int) -> bool:
+    """Whether nal_ref_idc of the packet's first slice is not 0."""
+    for unit in _nal_units(packet, length_bytes):
+        if len(unit) and unit[0] & 31 in (1, 5):
+            return unit[0] >> 5 & 3 != 0
+    return True
+
+
+def _hevc_slice(packet: Packet, length_bytes: int) -> tuple[int, int]:
+    """nuh_temporal_id_plus1 and type of the packet's first slice; (1, 1) where there is none."""
+    for unit in _nal_units(packet, length_bytes):
+        if len(unit) >= 2 and unit[0] >> 1 & 63 < 32:
+            return unit[1] & 7, unit[0] >> 1 & 63
+    return 1, 1
