@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avdata.atomic_writing import atomic_file, remove_partial_files
-    from avdata.command_line import LazyGroup
+    from avdata.command_line import LazyGroup, PathOrUrl
     from avdata.config import build_settings, read_recipe
     from avdata.cores import available_cores
     from avdata.errors import AvdataError, ConfigError, ShardSetError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from avdata.shards.codec import decode_frame
     from avdata.shards.reader import ShardSet
+    from avdata.shards.row_filter import RowFilter
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,8 @@ __all__ = [
     "LazyGroup",
     "LogMelSpec",
     "LogMelStatistics",
+    "PathOrUrl",
+    "RowFilter",
     "ShardSet",
     "ShardSetError",
     "Spec",
@@ -59,6 +62,8 @@ _HOME = {
     "LazyGroup": "avdata.command_line",
     "LogMelSpec": "avdata.schema",
     "LogMelStatistics": "avdata.schema",
+    "PathOrUrl": "avdata.command_line",
+    "RowFilter": "avdata.shards.row_filter",
     "SCHEMA_VERSION": "avdata.schema",
     "ShardSet": "avdata.shards.reader",
     "ShardSetError": "avdata.errors",

@@ -3,18 +3,22 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from avdata.cli.listing_format import ListingFormat
+from avdata.command_line import PathOrUrl
+
 if TYPE_CHECKING:
+    from avdata.build.job import ClipDone
     from avdata.build.plan import BuildPlan, ShardPlan
     from avdata.build.run import BuildSummary
-    from avdata.build.worker import ClipDone
     from avdata.config import BuildConfig
 
 EXIT_REJECTS = 3
@@ -33,17 +37,38 @@ EXIT_UNEXPECTED = 4
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["auto", "audioset", "kinetics", "vggsound", "table", "folder"]),
+    type=ListingFormat(),
     default="auto",
     show_default=True,
     help="Form of the listing; auto looks at its content.",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="LABEL|@FILE|SUBSET",
+    help="Only clips with this label, with one of a file (one a line), or of a packaged subset, as "
+    "in kinetics-sounds (repeatable).",
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME",
+    help="Only clips of this split, as the listing names it (repeatable).",
 )
 @click.option(
     "--media",
     type=click.Path(path_type=Path),
     help="Folder of the media files [default: where the listing lies].",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the shard set.")
+@click.option(
+    "--out", type=PathOrUrl(), help="Folder of the shard set, or its URL, as in s3://bucket/set."
+)
+@click.option(
+    "--staging",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where shards for a URL are written first [default: the system's temporary folder].",
+)
 @click.option("--recipe", type=click.Path(path_type=Path), help="TOML file with a [build] table.")
 @click.option(
     "--set",
@@ -55,7 +80,8 @@ EXIT_UNEXPECTED = 4
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="Ray actors; 0 builds in this process without Ray [default: one a core].",
+    help="Worker processes, each supervised by a Ray actor; 0 builds in this process, without Ray "
+    "and unprotected, for a debugger [default: one a core, or one a CPU of the cluster].",
 )
 @click.option("--ray-address", help="A running Ray cluster, as in auto or host:port.")
 @click.option("--limit", type=click.IntRange(min=1), help="Build the first N rows only.")
@@ -71,8 +97,11 @@ EXIT_UNEXPECTED = 4
 def build(
     source: Path,
     format_name: str,
+    labels: tuple[str, ...],
+    splits: tuple[str, ...],
     media: Path | None,
-    out: Path | None,
+    out: Path | str | None,
+    staging: Path | None,
     recipe: Path | None,
     assignments: tuple[str, ...],
     workers: int | None,
@@ -87,26 +116,32 @@ def build(
     The same command resumes an interrupted build. Every listed clip ends as one row of the
     manifest or of the rejects, with the reason.
     """
-    from itertools import islice
-
     from avdata.build.plan import make_plan
     from avdata.config import BuildConfig, build_settings, read_recipe
     from avdata.errors import BuildError, ConfigError
-    from avdata.sources import detect, read_listing
+    from avdata.sources import detect, read_label_choice, read_listing, select_rows
 
     config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
     if media is not None and not media.is_dir():
         raise BuildError(f"--media {media} is not a folder; give the folder of the media files")
     format_name = detect(source) if format_name == "auto" else format_name
-    plan = make_plan(islice(read_listing(source, format_name), limit), config)
+    rows = select_rows(
+        read_listing(source, format_name),
+        labels=read_label_choice(labels) if labels else None,
+        splits=splits,
+        limit=limit,
+    )
+    plan = make_plan(rows, config)
     if dry_run:
         _report_plan(plan, source, format_name, as_json)
         return
     if out is None:
         raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
+    if staging is not None and isinstance(out, Path):
+        raise ConfigError("--staging goes with an --out that is a URL; a folder needs none")
     if not plan.num_listed:
         raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
-    summary = _build(plan, config, source, media, out, workers, ray_address)
+    summary = _build(plan, config, source, media, out, staging, workers, ray_address)
     _report(summary, out, as_json)
     _exit_by(summary, max_reject_rate)
 
@@ -116,32 +151,42 @@ def _build(
     config: "BuildConfig",
     source: Path,
     media: Path | None,
-    out: Path,
+    out: Path | str,
+    staging: Path | None,
     workers: int | None,
     ray_address: str | None,
 ) -> "BuildSummary":
-    from avdata.build.local import run_local
+    from avdata.build.job import BuildContext, ClipDone, ShardJob
     from avdata.build.run import run_build
-    from avdata.build.worker import BuildContext, ClipDone, ShardJob
+    from avdata.build.staging import staging_folder
     from avdata.cores import available_cores
-    from avdata.shards.sidecar import ShardReport
     from avdata.sources import MediaResolver
+    from avdata.storage import LocalFolder, open_location
 
+    location = open_location(out)
+    if isinstance(location, LocalFolder):
+        out_dir, upload_to = location.path.absolute(), None
+    else:
+        out_dir, upload_to = staging_folder(staging, location, plan.build_hash), location
     listing_dir = source if source.is_dir() else source.parent
     context = BuildContext(
         config=config,
-        out_dir=out.absolute(),
+        out_dir=out_dir,
         resolver=MediaResolver(media.absolute() if media else None, listing_dir.absolute()),
         build_hash=plan.build_hash,
+        upload_to=upload_to,
     )
 
-    def execute(jobs: list[ShardJob], context: BuildContext) -> Iterator[ClipDone | ShardReport]:
+    def execute(jobs: Iterable[ShardJob], context: BuildContext) -> Iterator[ClipDone]:
         if workers == 0:
+            from avdata.build.local import run_local
+
             return run_local(jobs, context)
         from avdata.build.on_ray import run_on_ray
 
-        wanted = workers or available_cores()
-        num_workers = min(wanted, len(jobs))
+        num_workers = workers
+        if ray_address is None:
+            num_workers = min(workers or available_cores(), len(plan.shards))
         return run_on_ray(jobs, context, num_workers=num_workers, address=ray_address)
 
     try:
@@ -159,13 +204,12 @@ def _build(
 
 
 class _Progress:
-    """A bar with clips/s and rejects; rows of a shard that is built again count once."""
+    """A bar with clips/s and rejects."""
 
     def __init__(self, plan: "BuildPlan") -> None:
         from avdata.cli.progress import clip_bar
 
         self._bar = clip_bar(plan.num_listed, "build")
-        self._settled: dict[int, str | None] = {}
         self._rejected = 0
 
     def __call__(self, event: "ClipDone | ShardPlan") -> None:
@@ -175,11 +219,9 @@ class _Progress:
             self._bar.update(event.num_rows)
             self._bar.initial += event.num_rows  # not this run's work: leave it out of clips/s
             return
-        if event.row_index not in self._settled:
-            self._settled[event.row_index] = event.reason
-            self._rejected += event.reason is not None
-            self._bar.set_postfix(rejected=self._rejected, refresh=False)
-            self._bar.update()
+        self._rejected += event.reason is not None
+        self._bar.set_postfix(rejected=self._rejected, refresh=False)
+        self._bar.update()
 
     def close(self) -> None:
         self._bar.close()
@@ -215,12 +257,12 @@ def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: boo
             print(f"{name:>9}  {value}")
     for reason, count in reasons.most_common():
         print(f"{count:>9}  {reason}")
-    for row in [row for shard in plan.shards for row in shard.rejects][:5]:
+    for row in islice((row for shard in plan.shards for row in shard.rejects), 5):
         print(f"           line {row.line_number}: {row.message}")
     print("dry run: nothing was written")
 
 
-def _report(summary: "BuildSummary", out: Path, as_json: bool) -> None:
+def _report(summary: "BuildSummary", out: Path | str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**asdict(summary), "out": str(out)}))
         return

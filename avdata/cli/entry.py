@@ -9,7 +9,12 @@ from avdata.command_line import LazyGroup
 COMMANDS = {
     "build": ("avdata.cli.build", "build", "Make a shard set out of a listing of clips."),
     "inspect": ("avdata.cli.inspect", "inspect", "Look into a shard set or one sample of it."),
+    "stats": ("avdata.cli.stats", "stats", "Show how verdicts and facts of the clips spread."),
     "verify": ("avdata.cli.verify", "verify", "Check a shard set, down to every sample."),
+    "diff": ("avdata.cli.diff", "diff", "Show what changed from one shard set to another."),
+    "export": ("avdata.cli.export", "export", "Write a sample as a movie, sound or pictures."),
+    "derive": ("avdata.cli.derive", "derive", "Make a set with other features of the same clips."),
+    "index": ("avdata.cli.index", "index", "Make WebDataset tars of others usable as they are."),
     "synth": ("avdata.cli.synth", "synth", "Make clips with known answers to learn and test on."),
 }
 

@@ -6,26 +6,65 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avdata.command_line import PathOrUrl
+
 if TYPE_CHECKING:
     from avdata.shards.stored_sample import StoredSample
 
 
 @click.command()
-@click.argument("target", metavar="DIR|SHARD", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DIR|SHARD", type=PathOrUrl())
 @click.argument("key", metavar="[KEY]", required=False)
 @click.option(
     "--png",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw KEY, or the first sample: frames, waveform and log-mel on one time axis.",
 )
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one page to look and listen in a browser: summary, histograms, rejects, samples.",
+)
+@click.option(
+    "--samples",
+    "num_samples",
+    type=click.IntRange(min=1, max=1000),
+    default=60,
+    show_default=True,
+    help="Samples on the page.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the pick of samples for the page.")
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help='Only clips that meet it stand on the page, as in "silence_fraction > 0.5".',
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
-def inspect(target: Path, key: str | None, png: Path | None, as_json: bool) -> None:
+def inspect(
+    target: Path | str,
+    key: str | None,
+    png: Path | None,
+    page: Path | None,
+    num_samples: int,
+    seed: int,
+    where: str | None,
+    as_json: bool,
+) -> None:
     """Tell what is in a shard set (a folder), in one shard (a .tar), or in sample KEY of either.
 
     A shard needs no files beside it: any WebDataset tar can be listed.
     """
-    from avdata.shards.stored_sample import open_sample
+    from avdata.shards.stored_sample import is_set, open_sample
 
+    if page is not None:
+        if key is not None or png is not None:
+            raise click.UsageError("--html shows a whole set: leave KEY and --png out")
+        _write_page(target, page, num_samples, seed, where, as_json)
+        return
+    if where is not None:
+        raise click.UsageError("--where goes with --html; `avdata stats DIR --where` counts")
     # before anything is printed: a fault leaves no half answer
     sample = open_sample(target, key) if key is not None or png is not None else None
     if png is not None:
@@ -34,7 +73,7 @@ def inspect(target: Path, key: str | None, png: Path | None, as_json: bool) -> N
     if key is not None:
         assert sample is not None
         facts, lines = _sample_view(sample)
-    elif target.is_dir():
+    elif is_set(target):
         facts, lines = _set_view(target)
     else:
         facts, lines = _shard_view(target)
@@ -47,21 +86,51 @@ def inspect(target: Path, key: str | None, png: Path | None, as_json: bool) -> N
         print(f"\npicture of {sample.key} -> {png}")
 
 
-def _draw(sample: "StoredSample", png: Path) -> None:
+def _write_page(
+    target: Path | str, path: Path, num_samples: int, seed: int, where: str | None, as_json: bool
+) -> None:
+    from avdata.atomic_writing import write_atomically
+    from avdata.cli.progress import clip_bar
     from avdata.errors import ShardSetError
+    from avdata.shards.page import PageOptions, make_page
+    from avdata.shards.quantity_text import bytes_text
+    from avdata.shards.reader import ShardSet
+
+    shard_set = ShardSet(target)
+    if not path.parent.is_dir():
+        raise ShardSetError(f"--html {path}: there is no folder {path.parent}; make it first")
+    options = PageOptions(num_samples=num_samples, seed=seed, where=where)
+    with clip_bar(min(num_samples, len(shard_set)), "page") as bar:
+        page = make_page(shard_set, options, on_sample=bar.update)
+    data = page.html.encode()
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise ShardSetError(f"--html {path} cannot be written: {error.strerror or error}") from None
+    if as_json:
+        facts = {
+            "html": str(path),
+            "num_bytes": len(data),
+            "num_clips": page.num_clips,
+            "num_chosen": page.num_chosen,
+            "num_samples": page.num_samples,
+        }
+        print(json.dumps(facts))
+        return
+    chosen = f" ({page.num_chosen} where {where})" if where else ""
+    print(
+        f"{page.num_samples} of {page.num_clips} clips{chosen}, {bytes_text(len(data))} -> {path}"
+    )
+
+
+def _draw(sample: "StoredSample", png: Path) -> None:
+    from avdata.cli.picture_file import save_picture
     from avdata.shards.picture import draw_sample, read_sample_contents
 
-    picture = draw_sample(read_sample_contents(sample))
-    try:
-        picture.save(png, format="PNG")
-    except OSError as error:
-        raise ShardSetError(
-            f"--png {png} cannot be written ({error.strerror or error}); name a file in a folder "
-            "that exists"
-        ) from None
+    save_picture(draw_sample(read_sample_contents(sample)), png)
 
 
-def _set_view(directory: Path) -> tuple[dict[str, object], list[str]]:
+def _set_view(directory: Path | str) -> tuple[dict[str, object], list[str]]:
     from dataclasses import asdict
 
     from avdata.cli.inspect_text import set_lines
@@ -74,11 +143,12 @@ def _set_view(directory: Path) -> tuple[dict[str, object], list[str]]:
     return {"directory": str(directory), **spec, **facts}, set_lines(directory, summary)
 
 
-def _shard_view(shard: Path) -> tuple[dict[str, object], list[str]]:
+def _shard_view(shard: Path | str) -> tuple[dict[str, object], list[str]]:
     from avdata.cli.inspect_text import shard_lines
-    from avdata.shards.tar_contents import read_contents
+    from avdata.shards.stored_sample import shard_place
+    from avdata.shards.tar_contents import read_contents_at
 
-    samples = read_contents(shard).samples
+    samples = read_contents_at(*shard_place(shard)).samples
     facts: dict[str, object] = {
         "shard": str(shard),
         "num_samples": len(samples),

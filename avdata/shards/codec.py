@@ -4,6 +4,7 @@ import io
 import json
 import tokenize
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
@@ -59,6 +60,40 @@ def decode_array(data: bytes | memoryview) -> np.ndarray:
         return np.asarray(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
     except (SyntaxError, tokenize.TokenError, EOFError, MemoryError, TypeError) as error:
         raise ValueError(f"damaged npy member: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArrayHead:
+    """What the head of an `.npy` says."""
+
+    num_bytes: int
+    """Length of the head; the elements follow, in C order."""
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def decode_array_head(data: bytes) -> ArrayHead:
+    """Head of `.npy` bytes, of which the first ones suffice.
+
+    Raises:
+        ValueError: The bytes are damaged, or the array is not in C order.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = _HEAD_READERS[version]
+        shape, is_fortran, dtype = read(stream)
+    except (SyntaxError, tokenize.TokenError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"damaged npy member: {error!r}") from None
+    if is_fortran and len(shape) > 1:
+        raise ValueError(f"npy member of shape {shape} is in Fortran order, expected C order")
+    return ArrayHead(num_bytes=stream.tell(), shape=shape, dtype=dtype)
+
+
+_HEAD_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def encode_meta(meta: Mapping[str, object]) -> bytes:

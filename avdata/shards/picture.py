@@ -19,8 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from avdata.errors import ShardSetError
-from avdata.schema import AUDIO_SUFFIX, FRAMES_INDEX_SUFFIX, FRAMES_SUFFIX, LOGMEL_SUFFIX
-from avdata.shards.codec import decode_frame
+from avdata.schema import AUDIO_SUFFIX, FRAME_CODECS, LOGMEL_SUFFIX
 from avdata.shards.picture_panels import (
     INK,
     QUIET,
@@ -29,6 +28,7 @@ from avdata.shards.picture_panels import (
     draw_logmel,
     draw_waveform,
 )
+from avdata.shards.stored_frames import StoredFrames, open_frames
 from avdata.shards.stored_sample import StoredSample
 from avdata.shards.time_axis import TimeAxis
 
@@ -53,7 +53,7 @@ class SampleContents:
     facts: str
     duration_s: float
     fps: float | None
-    jpegs: list[bytes] | None
+    frames: StoredFrames | None
     audio: np.ndarray | None
     """int16 (c, n)."""
     sample_rate_hz: int | None
@@ -67,14 +67,16 @@ def read_sample_contents(sample: StoredSample) -> SampleContents:
         ShardSetError: It has no field that can be drawn, or one does not decode.
     """
     meta = sample.read_meta()
-    has_frames = sample.has(FRAMES_SUFFIX) and sample.has(FRAMES_INDEX_SUFFIX)
-    if not (has_frames or sample.has(AUDIO_SUFFIX) or sample.has(LOGMEL_SUFFIX)):
+    frames = open_frames(sample)
+    if not (frames or sample.has(AUDIO_SUFFIX) or sample.has(LOGMEL_SUFFIX)):
+        allowed = ", ".join(codec.suffixes[0] for codec in FRAME_CODECS.values())
         raise ShardSetError(
             f"{sample.shard}: sample {sample.key} has members {list(sample.sample.members)}; a "
-            f"picture needs {FRAMES_SUFFIX} with its index, {AUDIO_SUFFIX} or {LOGMEL_SUFFIX}"
+            f"picture needs frames with their index ({allowed}), {AUDIO_SUFFIX} or {LOGMEL_SUFFIX}"
         )
-    fps = _number(meta, "fps") if has_frames else None
-    jpegs = sample.read_jpegs() if has_frames and fps else None
+    fps = (sample.row.frame_fps if sample.row else None) or _number(meta, "fps")
+    if not fps:
+        frames = None
     audio, rate_hz = sample.read_audio() if sample.has(AUDIO_SUFFIX) else (None, None)
     logmel = sample.read_logmel() if sample.has(LOGMEL_SUFFIX) else None
     start_s, end_s = _number(meta, "decoded_start_s"), _number(meta, "decoded_end_s")
@@ -82,8 +84,8 @@ def read_sample_contents(sample: StoredSample) -> SampleContents:
         duration_s = end_s - start_s
     elif audio is not None and rate_hz:
         duration_s = audio.shape[1] / rate_hz
-    elif jpegs and fps:
-        duration_s = len(jpegs) / fps
+    elif frames and fps:
+        duration_s = frames.count / fps
     else:
         raise ShardSetError(f"{sample.shard}: sample {sample.key} does not say how long it lasts")
     spec = sample.spec.logmel if sample.spec else None
@@ -98,10 +100,10 @@ def read_sample_contents(sample: StoredSample) -> SampleContents:
         )
     return SampleContents(
         key=sample.key,
-        facts=_facts(meta, jpegs, fps, audio, rate_hz, logmel, duration_s),
+        facts=_facts(meta, frames, fps, audio, rate_hz, logmel, duration_s),
         duration_s=duration_s,
         fps=fps,
-        jpegs=jpegs,
+        frames=frames,
         audio=audio,
         sample_rate_hz=rate_hz,
         logmel=panel,
@@ -113,7 +115,7 @@ def draw_sample(contents: SampleContents) -> Image.Image:
     frame_px = _frame_size_px(contents)
     margin_px = max(LEAST_MARGIN_PX, frame_px[0] // 2 + 12)
     axis = TimeAxis(left_px=margin_px, width_px=PLOT_WIDTH_PX, duration_s=contents.duration_s)
-    strip_px = frame_px[1] + PANEL_GAP_PX if contents.jpegs else 0
+    strip_px = frame_px[1] + PANEL_GAP_PX if contents.frames else 0
     wave_px = _rows_px(contents.audio, single_px=84, several_px=56)
     mel = contents.logmel
     mel_px = _rows_px(mel.values if mel else None, single_px=224, several_px=128)
@@ -127,8 +129,7 @@ def draw_sample(contents: SampleContents) -> Image.Image:
     draw.text((24, 16), contents.key, INK, font=ImageFont.load_default(size=24))
     _fitted_text(draw, (24, 46), contents.facts, picture.width - 48)
     times_s: list[float] = []
-    if contents.jpegs:
-        assert contents.fps is not None
+    if contents.frames:
         times_s = _draw_strip(picture, axis, contents, frame_px, top_px)
         top_px += strip_px
     if contents.audio is not None and contents.sample_rate_hz:
@@ -164,33 +165,23 @@ def _draw_strip(
     top_px: int,
 ) -> list[float]:
     """Paste frames centered on their times; returns those times."""
-    assert contents.jpegs is not None and contents.fps is not None
+    assert contents.frames is not None and contents.fps is not None
     fps, times_s = contents.fps, []
     picked = strip_indices(
-        len(contents.jpegs), px_per_frame=axis.px_per_s / fps, frame_width_px=size_px[0]
+        contents.frames.count, px_per_frame=axis.px_per_s / fps, frame_width_px=size_px[0]
     )
-    for k in picked:
-        frame = Image.fromarray(_decoded(contents, k)).resize(size_px, Image.Resampling.LANCZOS)
+    for k, pixels in zip(picked, contents.frames.read(picked), strict=True):
+        frame = Image.fromarray(pixels).resize(size_px, Image.Resampling.LANCZOS)
         picture.paste(frame, (axis.x_px(k / fps) - size_px[0] // 2, top_px))
         times_s.append(k / fps)
     return times_s
 
 
-def _decoded(contents: SampleContents, k: int) -> np.ndarray:
-    assert contents.jpegs is not None
-    try:
-        return decode_frame(contents.jpegs[k])
-    except (ValueError, RuntimeError) as error:
-        raise ShardSetError(
-            f"frame {k} of sample {contents.key} does not decode ({error}); run `avdata verify`"
-        ) from None
-
-
 def _frame_size_px(contents: SampleContents) -> tuple[int, int]:
     """Width and height of a frame in the strip; (0, 0) without frames."""
-    if not contents.jpegs:
+    if not contents.frames:
         return 0, 0
-    height, width = _decoded(contents, 0).shape[:2]
+    height, width = contents.frames.read([0])[0].shape[:2]
     # portrait frames are taller, so that all have about the same area
     scale = min(
         MAX_FRAME_WIDTH_PX / width,
@@ -237,7 +228,7 @@ def _fitted_text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, widt
 
 def _facts(
     meta: Mapping[str, object],
-    jpegs: list[bytes] | None,
+    frames: StoredFrames | None,
     fps: float | None,
     audio: np.ndarray | None,
     rate_hz: int | None,
@@ -247,8 +238,8 @@ def _facts(
     labels = meta.get("labels")
     parts = [", ".join(map(str, labels))] if isinstance(labels, list) and labels else []
     parts.append(f"{duration_s:.3f} s")
-    if jpegs is not None:
-        parts.append(f"{len(jpegs)} frames at {fps:g} fps")
+    if frames is not None:
+        parts.append(f"{frames.count} frames at {fps:g} fps")
     if audio is not None:
         parts.append(f"{audio.shape[0]} ch at {rate_hz} Hz")
     if logmel is not None:

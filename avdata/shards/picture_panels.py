@@ -65,24 +65,44 @@ def draw_logmel(
     picture: Image.Image, axis: TimeAxis, panel: LogMelPanel, channel: int, label: Label
 ) -> None:
     """One channel of a log-mel, low frequencies at the bottom, with scales on both sides."""
-    draw = ImageDraw.Draw(picture)
+    draw, ends = ImageDraw.Draw(picture), color_range(panel)
+    pixels = Image.fromarray(logmel_pixels(panel, channel, axis, ends))
+    shown = pixels.resize((axis.width_px, label.height_px), Image.Resampling.BILINEAR)
+    picture.paste(shown, (axis.left_px, label.top_px))
+    _draw_frequencies(draw, axis, panel.spec, label)
+    _draw_name(draw, axis, label, "")
+    _draw_color_scale(picture, axis, label, ends)
+
+
+def color_range(panel: LogMelPanel) -> tuple[float, float]:
+    """Values of a log-mel that are drawn darkest and lightest, the same for all its channels."""
     finite = panel.values[np.isfinite(panel.values)].astype(np.float64)
-    low, high = np.quantile(finite, (DARK_QUANTILE, LIGHT_QUANTILE)) if len(finite) else (0.0, 1.0)
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = np.quantile(finite, (DARK_QUANTILE, LIGHT_QUANTILE))
+    return float(low), float(high)
+
+
+def logmel_pixels(
+    panel: LogMelPanel, channel: int, axis: TimeAxis, ends: tuple[float, float]
+) -> np.ndarray:
+    """One channel as uint8 RGB (f, axis.width_px, 3), low frequencies at the bottom."""
+    low, high = ends
     values = np.nan_to_num(
         panel.values[channel].astype(np.float64), nan=low, posinf=high, neginf=low
     )
     centers_s = np.arange(len(values)) * panel.column_s
     columns = bin_means(values.T, centers_s, axis.edges_s())  # (f, pixels)
-    pixels = Image.fromarray(color(columns[::-1], low=low, high=high))
-    shown = pixels.resize((axis.width_px, label.height_px), Image.Resampling.BILINEAR)
-    picture.paste(shown, (axis.left_px, label.top_px))
-    _draw_frequencies(draw, axis, panel.spec, label)
-    _draw_name(draw, axis, label, "")
-    _draw_color_scale(picture, axis, label, (float(low), float(high)))
+    return color(columns[::-1], low=low, high=high)
 
 
 def mel_position(frequency_hz: float, spec: LogMelSpec) -> float:
-    """Height of a frequency in a log-mel, in bands: k where band k has its center."""
+    """Height of a frequency in a log-mel, in bins: k where bin k has its center."""
+    fft_bin = frequency_hz * spec.n_fft / spec.sample_rate_hz
+    if spec.filterbank == "linear":
+        return fft_bin
+    if spec.filterbank == "avid":  # bin 0, then bin k of (2k - 1, 2k)
+        return max(fft_bin / 1.5, 0.0) if fft_bin < 1.5 else (fft_bin + 0.5) / 2
 
     def mel(hz: float) -> float:
         if spec.mel_scale == "htk":
@@ -93,24 +113,39 @@ def mel_position(frequency_hz: float, spec: LogMelSpec) -> float:
     return (mel(frequency_hz) - low) / (high - low) * (spec.num_mels + 1) - 1
 
 
+def frequency_ticks(
+    spec: LogMelSpec | None, height_px: int, *, top_px: int = 0
+) -> list[tuple[float, str]]:
+    """Heights from the top and names of frequencies, low to high, not too near to each other.
+
+    None lies above `top_px`, and there are none without a spec.
+    """
+    ticks: list[tuple[float, str]] = []
+    if spec is None:
+        return ticks
+    for hz in TICKS_HZ:
+        if spec.filterbank == "mel" and not spec.fmin_hz <= hz <= spec.fmax_hz:
+            continue
+        share = (mel_position(hz, spec) + 0.5) / spec.num_mels
+        y = height_px * (1 - share)
+        if (
+            0.02 <= share <= 1
+            and y >= top_px
+            and (not ticks or ticks[-1][0] - y >= TICK_DISTANCE_PX)
+        ):
+            ticks.append((y, f"{hz / 1000:g} kHz" if hz >= 1000 else f"{hz} Hz"))
+    return ticks
+
+
 def _draw_frequencies(
     draw: ImageDraw.ImageDraw, axis: TimeAxis, spec: LogMelSpec | None, label: Label
 ) -> None:
-    if spec is None:
-        return
-    font, last_y = ImageFont.load_default(size=12), math.inf
-    for hz in TICKS_HZ:
-        share = (mel_position(hz, spec) + 0.5) / spec.num_mels
-        y = label.top_px + label.height_px * (1 - share)
-        if not spec.fmin_hz <= hz <= spec.fmax_hz or not 0 <= share <= 1:
-            continue
-        # the panel's name takes the room at the top
-        if last_y - y < TICK_DISTANCE_PX or y < label.top_px + 22:
-            continue
-        text = f"{hz / 1000:g} kHz" if hz >= 1000 else f"{hz} Hz"
+    font = ImageFont.load_default(size=12)
+    # the panel's name takes the room at the top
+    for y, text in frequency_ticks(spec, label.height_px, top_px=22):
+        y += label.top_px
         draw.line([(axis.left_px - 6, y), (axis.left_px - 1, y)], INK)
         draw.text((axis.left_px - 10, y), text, QUIET, font=font, anchor="rm")
-        last_y = y
 
 
 def _draw_name(draw: ImageDraw.ImageDraw, axis: TimeAxis, label: Label, note: str) -> None:

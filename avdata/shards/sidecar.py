@@ -1,12 +1,14 @@
 """`shard-000000.json`: what a committed shard holds. Its presence means "committed"."""
 
 import json
+from collections import deque
+from collections.abc import Container, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avdata.atomic_writing import write_atomically
 from avdata.errors import ShardSetError
 from avdata.schema import (
     SCHEMA_VERSION,
@@ -16,6 +18,10 @@ from avdata.schema import (
     check_schema_version,
     sidecar_name,
 )
+from avdata.storage import Location, open_location
+
+_SIDECARS_AHEAD = 16
+"""Of a far set: a request takes long and hardly any work."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,22 +73,50 @@ class ShardReport:
     logmel_sums: LogMelSums | None
 
 
-def write_sidecar(directory: Path, report: ShardReport) -> None:
+def write_sidecar(where: Path | str | Location, report: ShardReport) -> None:
     """Commit a shard whose tar is in place."""
     data = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(report)}, separators=(",", ":"))
-    write_atomically(directory / sidecar_name(report.shard), data.encode())
+    open_location(where).write(sidecar_name(report.shard), data.encode())
 
 
-def read_sidecar(directory: Path, shard: str) -> ShardReport | None:
+def read_sidecars(
+    where: Path | str | Location, shards: Iterable[str], names: Container[str]
+) -> Iterator[ShardReport | None]:
+    """Reports of shards in their order, None for those whose sidecar is not among `names`.
+
+    From far, a few are on their way at a time.
+
+    Raises:
+        ShardSetError: As for `read_sidecar`.
+    """
+    location = open_location(where)
+
+    def read(shard: str) -> ShardReport | None:
+        return read_sidecar(location, shard) if sidecar_name(shard) in names else None
+
+    if not location.is_remote:
+        yield from map(read, shards)
+        return
+    with ThreadPoolExecutor(_SIDECARS_AHEAD) as pool:
+        ahead: deque[Future[ShardReport | None]] = deque()
+        for shard in shards:
+            ahead.append(pool.submit(read, shard))
+            if len(ahead) == _SIDECARS_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def read_sidecar(where: Path | str | Location, shard: str) -> ShardReport | None:
     """Report of a committed shard; None when there is no sidecar.
 
     Raises:
         ShardSetError: The sidecar cannot be read or is of another schema version.
     """
-    path = directory / sidecar_name(shard)
+    location, name = open_location(where), sidecar_name(shard)
     try:
-        data = json.loads(path.read_bytes())
-        check_schema_version(data.pop("schema_version", None), where=str(path))
+        data = json.loads(location.read(name))
+        check_schema_version(data.pop("schema_version", None), where=location.place(name))
         sums = data.pop("logmel_sums")
         rows = [ManifestRow(**row) for row in data.pop("rows")]
         rejects = [RejectRow(**row) for row in data.pop("rejects")]
@@ -102,6 +136,6 @@ def read_sidecar(directory: Path, shard: str) -> ShardReport | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise ShardSetError(
-            f"sidecar {path} is damaged ({type(error).__name__}: {error}); delete it and run the "
-            "same `avdata build` again"
+            f"sidecar {location.place(name)} is damaged ({type(error).__name__}: {error}); delete "
+            "it and run the same `avdata build` again"
         ) from None

@@ -4,31 +4,38 @@ import difflib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from avdata.errors import ShardSetError
 from avdata.schema import (
     AUDIO_SUFFIX,
+    FIELDS,
     FRAMES_INDEX_SUFFIX,
     FRAMES_SUFFIX,
     LOGMEL_SUFFIX,
     META_SUFFIX,
     DatasetSpec,
     ManifestRow,
+    sidecar_name,
 )
 from avdata.shards.codec import decode_array, decode_audio, decode_meta
 from avdata.shards.reader import DATASET_NAME, ShardSet, read_dataset_spec
 from avdata.shards.sidecar import read_sidecar
-from avdata.shards.tar_contents import TarSample, read_contents
-from avdata.shards.verify_sample import UNDECODABLE
+from avdata.shards.tar_contents import TarSample, read_contents_at, read_contents_between
+from avdata.shards.verify_frames import UNDECODABLE
+from avdata.shards.writer import TAR_BLOCK_BYTES, TAR_HEADER_BYTES
+from avdata.storage import LocalFolder, Location, open_location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredSample:
     """A sample's place, and what the files around its shard say of it."""
 
-    shard: Path
+    location: Location
+    """Folder of the shard."""
+    shard_name: str
     sample: TarSample
     row: ManifestRow | None
     """None for a tar without manifest and sidecar."""
@@ -38,6 +45,11 @@ class StoredSample:
     @property
     def key(self) -> str:
         return self.sample.key
+
+    @property
+    def shard(self) -> str:
+        """Path or URL of the shard."""
+        return self.location.place(self.shard_name)
 
     def has(self, suffix: str) -> bool:
         """Whether the sample has a member `{key}.{suffix}`."""
@@ -55,9 +67,7 @@ class StoredSample:
                 f"{list(self.sample.members)}"
             )
         where = self.sample.members[suffix]
-        with self.shard.open("rb") as file:
-            file.seek(where.offset)
-            return file.read(where.size)
+        return self.location.read_range(self.shard_name, where.offset, where.size)
 
     def read_meta(self) -> dict[str, object]:
         """Facts of the sample; empty when it carries none."""
@@ -97,46 +107,97 @@ class StoredSample:
     def _damaged(self, suffix: str, error: Exception) -> ShardSetError:
         return ShardSetError(
             f"{self.shard}: {self.key}.{suffix} does not decode ({error}); run "
-            f"`avdata verify {self.shard.parent}`"
+            f"`avdata verify {self.location}`"
         )
 
 
-def open_sample(target: Path, key: str | None) -> StoredSample:
+class ShardPlace(NamedTuple):
+    """Where one tar is."""
+
+    location: Location
+    name: str
+
+
+def open_sample(target: Path | str, key: str | None) -> StoredSample:
     """Sample `key`, or the first one, of a shard set or of one tar.
 
     Raises:
         ShardSetError: There is no such set, tar or sample.
     """
-    if target.is_dir():
+    if is_set(target):
         return _from_set(ShardSet(target), key)
-    samples = read_contents(target).samples
-    found = _pick([sample.key for sample in samples], key, target)
-    return _from_tar(target, samples[found])
+    location, name = shard_place(target)
+    samples = read_contents_at(location, name).samples
+    found = _pick([sample.key for sample in samples], key, location.place(name))
+    return _from_tar(location, name, samples[found])
+
+
+def is_set(target: Path | str) -> bool:
+    """Whether a path or URL means a shard set, not one tar."""
+    return target.is_dir() if isinstance(target, Path) else not target.endswith(".tar")
+
+
+def shard_place(target: Path | str) -> ShardPlace:
+    """Folder and name of one tar, by path or URL."""
+    if isinstance(target, Path):
+        return ShardPlace(LocalFolder(target.parent), target.name)
+    folder, _, name = target.rpartition("/")
+    return ShardPlace(open_location(folder), name)
 
 
 def _from_set(shard_set: ShardSet, key: str | None) -> StoredSample:
-    found = _pick(shard_set.keys, key, shard_set.directory)
+    location = shard_set.location
+    found = _pick(shard_set.keys, key, str(location))
     row = ManifestRow(**shard_set.manifest.slice(found, 1).to_pylist()[0])
-    shard = shard_set.directory / row.shard
-    for sample in read_contents(shard).samples:
+    for sample in _samples_around(location, row):
         if sample.key == row.key:
-            return StoredSample(shard=shard, sample=sample, row=row, spec=shard_set.spec)
+            return StoredSample(
+                location=location,
+                shard_name=row.shard,
+                sample=sample,
+                row=row,
+                spec=shard_set.spec,
+            )
     raise ShardSetError(
-        f"{shard} lacks sample {row.key} of the manifest; run `avdata verify {shard_set.directory}`"
+        f"{location.place(row.shard)} lacks sample {row.key} of the manifest; run "
+        f"`avdata verify {location}`"
     )
 
 
-def _from_tar(shard: Path, sample: TarSample) -> StoredSample:
-    directory, row = shard.parent, None
-    if shard.suffix == ".tar" and (shard.with_suffix(".json")).exists():
-        report = read_sidecar(directory, shard.name)
+def _samples_around(location: Location, row: ManifestRow) -> tuple[TarSample, ...]:
+    """Samples of the row's shard, or only the row's where requests count."""
+    if location.is_remote:
+        members = [
+            (getattr(row, f"{field}_offset_bytes"), getattr(row, f"{field}_bytes"))
+            for field in FIELDS
+            if getattr(row, f"{field}_bytes")
+        ]
+        start = min(offset for offset, _ in members) - TAR_HEADER_BYTES
+        stop = max(offset + size + -size % TAR_BLOCK_BYTES for offset, size in members)
+        try:
+            return read_contents_between(location, row.shard, start, stop).samples
+        except ShardSetError:  # a tar of others, with longer headers
+            pass
+    return read_contents_at(location, row.shard).samples
+
+
+def _from_tar(location: Location, name: str, sample: TarSample) -> StoredSample:
+    row = None
+    if name.endswith(".tar") and location.size(sidecar_name(name)) is not None:
+        report = read_sidecar(location, name)
         rows = report.rows if report else []
         row = next((row for row in rows if row.key == sample.key), None)
-    spec = read_dataset_spec(directory) if row and (directory / DATASET_NAME).exists() else None
-    return StoredSample(shard=shard, sample=sample, row=row, spec=spec)
+    has_spec = row is not None and location.size(DATASET_NAME) is not None
+    return StoredSample(
+        location=location,
+        shard_name=name,
+        sample=sample,
+        row=row,
+        spec=read_dataset_spec(location) if has_spec else None,
+    )
 
 
-def _pick(keys: list[str], key: str | None, where: Path) -> int:
+def _pick(keys: list[str], key: str | None, where: str) -> int:
     if not keys:
         raise ShardSetError(f"{where} holds no samples; there is nothing to show")
     if key is None:

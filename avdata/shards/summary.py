@@ -1,6 +1,5 @@
 """A shard set in numbers: what `avdata inspect DIR` tells."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,9 @@ import pyarrow.compute as pc
 
 from avdata.schema import FIELDS, DatasetSpec, shard_name
 from avdata.shards.reader import ShardSet
+
+MAX_EXAMPLES = 3
+"""Messages that stand for a reject reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +25,22 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RejectExample:
+    """One listed clip without a sample."""
+
+    line: int
+    """Of the listing."""
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RejectGroup:
     """Listed clips without a sample, of one reason."""
 
     reason: str
     count: int
-    example_line: int
-    """Line of the listing of the first one."""
-    example_message: str
+    examples: tuple[RejectExample, ...]
+    """The first one, and the next whose messages differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +75,13 @@ def summarize(shard_set: ShardSet) -> SetSummary:
         ShardSetError: A table is missing or does not fit `dataset.json`.
     """
     spec, table = shard_set.spec, shard_set.manifest
-    tars = [shard_set.directory / shard_name(index) for index in range(spec.num_shards)]
-    there = [tar for tar in tars if tar.is_file()]
+    tars = [shard_name(index) for index in range(spec.num_shards)]
+    sizes = shard_set.location.sizes()
+    there = [sizes[tar] for tar in tars if tar in sizes]
     duration_s = _values(table["duration_s"])
     return SetSummary(
         spec=spec,
-        num_bytes=sum(tar.stat().st_size for tar in there),
+        num_bytes=sum(there),
         num_missing_shards=len(tars) - len(there),
         total_duration_s=float(duration_s.sum()),
         duration_s=_spread(duration_s),
@@ -85,7 +96,7 @@ def summarize(shard_set: ShardSet) -> SetSummary:
         labels=_counts(_labels(table)),
         num_unlabeled=pc.sum(pc.equal(pc.list_value_length(table["labels"]), 0)).as_py() or 0,
         splits=_counts(table["split"].drop_null()),
-        rejects=_reject_groups(shard_set.rejects),
+        rejects=reject_groups(shard_set.rejects),
     )
 
 
@@ -115,24 +126,29 @@ def _counts(column: Any) -> dict[str, int]:
 
 
 def _frame_sizes(table: Any) -> dict[str, int]:
-    pairs = zip(
-        table["frame_width_px"].to_pylist(), table["frame_height_px"].to_pylist(), strict=True
-    )
-    sizes = Counter(f"{width}x{height}" for width, height in pairs if width)
-    return dict(sizes.most_common())
+    sides = ["frame_width_px", "frame_height_px"]
+    groups = table.select(sides).group_by(sides).aggregate([([], "count_all")]).to_pylist()
+    counts = {
+        f"{group[sides[0]]}x{group[sides[1]]}": group["count_all"]
+        for group in groups
+        if group[sides[0]]
+    }
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _reject_groups(table: Any) -> tuple[RejectGroup, ...]:
-    reasons = table["reason"].to_pylist()
-    groups = []
-    for reason, count in Counter(reasons).most_common():
-        first = reasons.index(reason)
+def reject_groups(table: Any) -> tuple[RejectGroup, ...]:
+    """Reasons of the rejected clips of `table`, most frequent first."""
+    table, groups = table.select(["reason", "line_number", "message"]), []
+    for reason, count in _counts(table["reason"]).items():
+        of_reason = table.filter(pc.equal(table["reason"], reason))
+        seen: dict[str, int] = {}
+        for batch in of_reason.to_batches(max_chunksize=1000):
+            for row in batch.to_pylist():
+                seen.setdefault(row["message"], row["line_number"])
+            if len(seen) >= MAX_EXAMPLES:
+                break
+        examples = [RejectExample(line=line, message=message) for message, line in seen.items()]
         groups.append(
-            RejectGroup(
-                reason=reason,
-                count=count,
-                example_line=table["line_number"][first].as_py(),
-                example_message=table["message"][first].as_py(),
-            )
+            RejectGroup(reason=reason, count=count, examples=tuple(examples[:MAX_EXAMPLES]))
         )
     return tuple(groups)

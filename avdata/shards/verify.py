@@ -1,6 +1,6 @@
 """A whole shard set against its own promises: tables, checksums, tar structure, every sample."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from avdata.cores import available_cores
-from avdata.schema import DatasetSpec, ManifestRow, shard_name
+from avdata.schema import DatasetSpec, shard_name
+from avdata.shards.foreign_set import is_foreign
 from avdata.shards.problem import Problem
 from avdata.shards.reader import DATASET_NAME, read_dataset_spec
+from avdata.shards.verify_index import check_index
 from avdata.shards.verify_shard import ShardCheck, check_shard
 from avdata.shards.verify_tables import SetTables, check_spec, check_tables, read_tables
 
@@ -25,9 +27,16 @@ class VerifyReport:
     num_shards: int
     decoded: bool
     """Whether every sample was decoded, or structure and checksums were checked alone."""
-    problems: tuple[Problem, ...]
+    of_set: tuple[Problem, ...]
+    """Faults of the spec, the tables, and of files that are not of the set."""
+    of_shards: Mapping[str, tuple[Problem, ...]]
+    """Faults of shards, of their sidecars and of their rows, by shard."""
     notes: tuple[str, ...]
     """Worth knowing, and no fault."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self.of_set, *(p for found in self.of_shards.values() for p in found))
 
     @property
     def ok(self) -> bool:
@@ -50,18 +59,34 @@ def verify_set(
         ShardSetError: There is no finished set of this schema version in `directory`.
     """
     spec = read_dataset_spec(directory)
+    if is_foreign(spec):
+        found_there = check_index(
+            directory, decode=decode, num_workers=num_workers, on_sample=on_sample
+        )
+        return VerifyReport(
+            num_clips=spec.num_clips,
+            num_shards=spec.num_shards,
+            decoded=decode,
+            of_set=(*check_spec(spec), *found_there.of_set),
+            of_shards=found_there.of_tars,
+            notes=tuple(_notes(directory)),
+        )
     tables = read_tables(directory)
     problems = [*check_spec(spec), *tables.problems, *check_tables(spec, tables)]
     problems += _check_strangers(directory, spec)
+    of_shards = {}
     checks = _shard_checks(directory, spec, tables, decode=decode)
     with ThreadPoolExecutor(num_workers or available_cores()) as pool:
-        for found in pool.map(lambda check: check_shard(check(), on_sample), checks):
-            problems += found
+        results = pool.map(lambda check: check_shard(check(), on_sample), checks)
+        for index, found in enumerate(results):
+            if found:
+                of_shards[shard_name(index)] = tuple(found)
     return VerifyReport(
         num_clips=spec.num_clips,
         num_shards=spec.num_shards,
         decoded=decode,
-        problems=tuple(problems),
+        of_set=tuple(problems),
+        of_shards=of_shards,
         notes=tuple(_notes(directory)),
     )
 
@@ -70,20 +95,15 @@ def _shard_checks(
     directory: Path, spec: DatasetSpec, tables: SetTables, *, decode: bool
 ) -> Iterator[Callable[[], ShardCheck]]:
     """One maker a shard: rows become objects in the worker, for one shard at a time."""
-    manifest, rejects = tables.manifest, tables.rejects
-    positions = _positions(manifest) if manifest is not None else {}
+    rows, rejects = tables.rows, tables.rejects
     find_rejects = _reject_finder(rejects) if rejects is not None else None
 
     def make(shard: str) -> ShardCheck:
-        rows = None
-        if manifest is not None:
-            taken = manifest.take(positions.get(shard, np.zeros(0, np.int64)))
-            rows = [ManifestRow(**row) for row in taken.to_pylist()]
         return ShardCheck(
             directory=directory,
             shard=shard,
             spec=spec,
-            rows=rows,
+            rows=None if rows is None else rows.of(shard),
             find_rejects=find_rejects,
             decode=decode,
         )
@@ -91,19 +111,18 @@ def _shard_checks(
     return (partial(make, shard_name(index)) for index in range(spec.num_shards))
 
 
-def _positions(manifest: Any) -> dict[str, np.ndarray]:
-    """Rows of each shard, in table order."""
-    names = np.array(manifest["shard"].to_pylist(), dtype=object)
-    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
-
-
 def _reject_finder(rejects: Any) -> Callable[[Sequence[int]], list[dict[str, Any]]]:
     """Rows of the rejects by row_index; those that are not there are left out."""
-    position = {index: at for at, index in enumerate(rejects["row_index"].to_pylist())}
+    indices = rejects["row_index"].to_numpy()
+    order = np.argsort(indices, kind="stable")
+    ordered = indices[order]
 
     def find(row_indices: Sequence[int]) -> list[dict[str, Any]]:
-        there = [position[index] for index in row_indices if index in position]
-        found: list[dict[str, Any]] = rejects.take(np.array(there, np.int64)).to_pylist()
+        wanted = np.asarray(row_indices, np.int64)
+        at = np.searchsorted(ordered, wanted)
+        there = at < len(ordered)
+        there[there] = ordered[at[there]] == wanted[there]
+        found: list[dict[str, Any]] = rejects.take(order[at[there]]).to_pylist()
         return found
 
     return find

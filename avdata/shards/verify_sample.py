@@ -4,30 +4,19 @@ import io
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import simplejpeg
 import soundfile
 
 from avdata.schema import (
     AUDIO_SUFFIX,
-    FRAMES_INDEX_SUFFIX,
-    FRAMES_SUFFIX,
     LOGMEL_SUFFIX,
     META_SUFFIX,
     DatasetSpec,
     ManifestRow,
 )
 from avdata.shards.codec import decode_array, decode_audio, decode_meta
+from avdata.shards.logmel_length import num_logmel_columns
 from avdata.shards.problem import Problem
-
-UNDECODABLE = (
-    ValueError,
-    RuntimeError,
-    EOFError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-)
-"""What decoders raise at damaged bytes."""
+from avdata.shards.verify_frames import UNDECODABLE, check_frames
 
 META_FACTS = ("source_id", "source_index", "clip_index", "decoded_start_s", "decoded_end_s")
 """Facts that meta and manifest both hold, besides the key."""
@@ -38,9 +27,10 @@ def check_sample_data(
 ) -> Iterator[Problem]:
     """What is wrong with a sample's members, by suffix; members that are not there are skipped."""
     where = f"{row.shard} {row.key}"
+    if "frames" in spec.fields:
+        for suffix, seen, expected in check_frames(data, row, spec):
+            yield Problem(where=f"{where}.{suffix}", seen=seen, expected=expected)
     checks = (
-        (FRAMES_SUFFIX, _check_frames),
-        (FRAMES_INDEX_SUFFIX, _check_index),
         (AUDIO_SUFFIX, _check_audio),
         (LOGMEL_SUFFIX, _check_logmel),
         (META_SUFFIX, _check_meta),
@@ -68,41 +58,6 @@ def _has_spec(suffix: str, spec: DatasetSpec) -> bool:
     if suffix == LOGMEL_SUFFIX:
         return spec.audio is not None and spec.logmel is not None
     return True
-
-
-def _check_index(data: bytes, row: ManifestRow, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
-    offsets = decode_array(data)
-    if offsets.dtype != np.uint32 or offsets.ndim != 1:
-        yield f"{offsets.dtype} array of shape {offsets.shape}", "uint32, one axis"
-    elif offsets.tolist() != row.frame_offsets:
-        yield "other offsets than the manifest's", f"those {len(row.frame_offsets)}"
-
-
-def _check_frames(data: bytes, row: ManifestRow, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
-    offsets = np.array(row.frame_offsets, np.int64)
-    if len(offsets) != row.num_frames + 1:
-        yield (
-            f"{len(offsets)} frame_offsets in the manifest",
-            f"num_frames + 1 = {row.num_frames + 1}",
-        )
-        return
-    if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) <= 0).any():
-        yield (
-            f"frame_offsets of the manifest run from {offsets[0]} to {offsets[-1]}",
-            f"a rise from 0 to the member's {len(data)} bytes",
-        )
-        return
-    promised = (row.frame_height_px, row.frame_width_px)
-    for k in range(row.num_frames):
-        jpeg = data[offsets[k] : offsets[k + 1]]
-        try:
-            # gray reads all coded data and leaves out the conversion of colors
-            seen = simplejpeg.decode_jpeg(jpeg, colorspace="GRAY").shape[:2]
-        except UNDECODABLE as error:
-            yield f"frame {k} does not decode ({error})", "a whole JPEG"
-            continue
-        if seen != promised:
-            yield f"frame {k} is {seen[1]}x{seen[0]}", f"{promised[1]}x{promised[0]}"
 
 
 def _check_audio(data: bytes, row: ManifestRow, spec: DatasetSpec) -> Iterator[tuple[str, str]]:
@@ -151,15 +106,15 @@ def _check_lengths(where: str, row: ManifestRow, spec: DatasetSpec) -> Iterator[
             expected=f"decoded_end_s - decoded_start_s = "
             f"{row.decoded_end_s - row.decoded_start_s:.6f}",
         )
-    if "frames" in spec.fields and spec.video:
-        length_s = row.num_frames / spec.video.fps
+    if "frames" in spec.fields and spec.video and row.frame_fps:
+        length_s = row.num_frames / row.frame_fps
         yield from _check_length(where, "frames", length_s, row, slack_s=1e-6)
     if "audio" in spec.fields and spec.audio:
         rate_hz = spec.audio.sample_rate_hz
         length_s = row.num_audio_samples / rate_hz
         yield from _check_length(where, "audio", length_s, row, slack_s=1 / rate_hz)
         if "logmel" in spec.fields and spec.logmel:
-            promised = spec.logmel.num_columns(row.num_audio_samples)
+            promised = num_logmel_columns(spec.logmel, row.num_audio_samples, rate_hz)
             if row.num_logmel_columns != promised:
                 yield Problem(
                     where=where,

@@ -6,32 +6,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avdata.errors import ShardSetError
 from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
 from avdata.schema import (
-    AUDIO_SUFFIX,
     FIELDS,
-    FRAMES_SUFFIX,
-    LOGMEL_SUFFIX,
-    META_SUFFIX,
     DatasetSpec,
     ManifestRow,
     RejectRow,
+    member_suffixes,
     sidecar_name,
 )
+from avdata.shards.field_members import data_suffixes
 from avdata.shards.problem import Problem
 from avdata.shards.sidecar import ShardReport, read_sidecar
 from avdata.shards.tar_contents import TarSample, read_contents
 from avdata.shards.verify_sample import check_sample_data
 from avdata.shards.writer import ByteRange
 
-RANGES = {
-    "frames": FRAMES_SUFFIX,
-    "audio": AUDIO_SUFFIX,
-    "logmel": LOGMEL_SUFFIX,
-    "meta": META_SUFFIX,
-}
-"""Fields whose byte range the manifest holds, and the member that it is the range of."""
+NO_ROW = "no such row"
+"""What is seen where a table lacks a row of a sidecar."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,10 +128,10 @@ def _compare_rows(
     for index, row in promised_rows.items():
         where = f"{table} row_index {index} ({row['key']})"
         if index not in seen_rows:
-            yield Problem(where=where, seen="no such row", expected=f"the row of {sidecar}")
+            yield Problem(where=where, seen=NO_ROW, expected=f"the row of {sidecar}")
             continue
         for column, value in row.items():
-            if seen_rows[index][column] != value:
+            if not _same(seen_rows[index][column], value, column):
                 yield Problem(
                     where=f"{where} {column}",
                     seen=_short(seen_rows[index][column]),
@@ -148,6 +143,12 @@ def _compare_rows(
             seen="a row",
             expected=f"none: {sidecar} does not have it",
         )
+
+
+def _same(seen: object, promised: object, column: str) -> bool:
+    if column == "frame_times_s":  # float32 in the table, float64 in the sidecar
+        return np.array_equal(np.asarray(seen, np.float32), np.asarray(promised, np.float32))
+    return seen == promised
 
 
 def _short(value: object) -> str:
@@ -203,14 +204,15 @@ def _check_structure(
 
 def _check_members(check: ShardCheck, row: ManifestRow, sample: TarSample) -> Iterator[Problem]:
     where = f"{check.shard} {row.key}"
-    fields = [name for name in (*check.spec.fields, "meta") if name in FIELDS]
-    promised = sorted(suffix for name in fields for suffix in FIELDS[name].suffixes)
+    codec = check.spec.video.codec if check.spec.video else "jpeg"
+    fields = tuple(name for name in check.spec.fields if name in FIELDS)
+    promised = member_suffixes(fields, codec)
     if sorted(sample.members) != promised:
         yield Problem(
             where=where, seen=f"members {sorted(sample.members)}", expected=f"members {promised}"
         )
     nowhere = ByteRange(offset=0, size=0)
-    for field, suffix in RANGES.items():
+    for field, suffix in data_suffixes(codec).items():
         offset, size = getattr(row, f"{field}_offset_bytes"), getattr(row, f"{field}_bytes")
         seen = sample.members.get(suffix, nowhere)
         if (seen.offset, seen.size) != (offset, size):

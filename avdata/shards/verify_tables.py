@@ -1,17 +1,20 @@
 """Do `dataset.json`, `manifest.parquet` and `rejects.parquet` agree with themselves and each other?
 
-Nothing is decoded here and no shard is opened.
+Nothing is decoded here and no shard is opened. Tables are compared by columns: a set may have a
+million rows.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from avdata.errors import FailureReason, ShardSetError
 from avdata.manifest import (
@@ -22,8 +25,10 @@ from avdata.manifest import (
     read_table,
 )
 from avdata.schema import FIELDS, KEY_PATTERN, DatasetSpec, shard_name
+from avdata.shards.manifest_rows import LIST_COLUMNS, SHORT_COLUMNS, ManifestRows
 from avdata.shards.problem import Problem
 from avdata.shards.reader import DATASET_NAME
+from avdata.shards.verify_values import check_values, list_lengths
 
 EXAMPLES = 3
 """Values that a problem names where many are wrong."""
@@ -31,9 +36,13 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SetTables:
-    """The two tables of a set; None for one that cannot be used."""
+    """The two tables of a set; None for what cannot be used."""
 
     manifest: Any | None
+    """Its columns without `LIST_COLUMNS`."""
+    lengths: dict[str, np.ndarray]
+    """Elements of each row's list, by list column; -1 where there is no list."""
+    rows: ManifestRows | None
     rejects: Any | None
     problems: list[Problem]
     """Why a table cannot be used."""
@@ -42,22 +51,50 @@ class SetTables:
 def read_tables(directory: Path) -> SetTables:
     """Both tables, as far as they can be read and have the columns of this schema version."""
     problems: list[Problem] = []
-    tables: list[Any] = []
-    for name, schema in ((MANIFEST_NAME, MANIFEST_SCHEMA), (REJECTS_NAME, REJECTS_SCHEMA)):
+    manifest, rejects = None, None
+    lengths: dict[str, np.ndarray] = {}
+    rows = None
+    if _has_columns(directory, MANIFEST_NAME, MANIFEST_SCHEMA, problems):
         try:
-            table = read_table(directory, name)
+            manifest = read_table(directory, MANIFEST_NAME, SHORT_COLUMNS)
+            lengths = list_lengths(directory / MANIFEST_NAME, LIST_COLUMNS)
+            rows = ManifestRows(directory, manifest["shard"])
+        except (ShardSetError, pa.ArrowInvalid, OSError) as error:
+            problems.append(_unreadable(MANIFEST_NAME, error))
+            manifest = None
+        else:
+            empty = _empty_cells(MANIFEST_NAME, manifest, MANIFEST_SCHEMA)
+            problems += empty
+            manifest, rows = (None, None) if empty else (manifest, rows)
+    if _has_columns(directory, REJECTS_NAME, REJECTS_SCHEMA, problems):
+        try:
+            rejects = read_table(directory, REJECTS_NAME)
         except ShardSetError as error:
-            problems.append(Problem(where=name, seen=str(error), expected="a readable table"))
-            tables.append(None)
-            continue
-        wrong = _column_problems(name, table, schema)
-        problems += wrong
-        tables.append(None if wrong else table)
-    return SetTables(manifest=tables[0], rejects=tables[1], problems=problems)
+            problems.append(_unreadable(REJECTS_NAME, error))
+        else:
+            empty = _empty_cells(REJECTS_NAME, rejects, REJECTS_SCHEMA)
+            problems += empty
+            rejects = None if empty else rejects
+    return SetTables(
+        manifest=manifest, lengths=lengths, rows=rows, rejects=rejects, problems=problems
+    )
 
 
-def _column_problems(name: str, table: Any, promised: Any) -> list[Problem]:
-    problems, seen = [], table.schema
+def _unreadable(name: str, error: Exception) -> Problem:
+    return Problem(where=name, seen=str(error), expected="a readable table")
+
+
+def _has_columns(directory: Path, name: str, promised: Any, problems: list[Problem]) -> bool:
+    """Whether the table has the columns that are promised, by its header."""
+    try:
+        seen = pq.read_schema(directory / name)
+    except FileNotFoundError:
+        problems.append(Problem(where=name, seen="no such file", expected="a readable table"))
+        return False
+    except (pa.ArrowInvalid, OSError) as error:
+        problems.append(_unreadable(name, ValueError(f"{name} cannot be read: {error}")))
+        return False
+    before = len(problems)
     if missing := [column for column in promised.names if column not in seen.names]:
         problems.append(
             Problem(where=name, seen=f"no columns {missing}", expected="all columns of the schema")
@@ -75,15 +112,19 @@ def _column_problems(name: str, table: Any, promised: Any) -> list[Problem]:
                     expected=str(field.type),
                 )
             )
-        elif field.name in seen.names and not field.nullable and table[field.name].null_count:
-            problems.append(
-                Problem(
-                    where=f"{name} {field.name}",
-                    seen=f"{table[field.name].null_count} rows without a value",
-                    expected="a value in each",
-                )
-            )
-    return problems
+    return len(problems) == before
+
+
+def _empty_cells(name: str, table: Any, promised: Any) -> list[Problem]:
+    return [
+        Problem(
+            where=f"{name} {field.name}",
+            seen=f"{table[field.name].null_count} rows without a value",
+            expected="a value in each",
+        )
+        for field in promised
+        if field.name in table.column_names and not field.nullable and table[field.name].null_count
+    ]
 
 
 def check_spec(spec: DatasetSpec) -> Iterator[Problem]:
@@ -117,6 +158,7 @@ def check_tables(spec: DatasetSpec, tables: SetTables) -> Iterator[Problem]:
     """What is wrong with the tables that can be read."""
     if tables.manifest is not None:
         yield from _check_manifest(spec, tables.manifest)
+        yield from check_values(spec, tables.manifest, tables.lengths)
     if tables.rejects is not None:
         yield from _check_count(REJECTS_NAME, tables.rejects, spec.num_rejected)
         known = {str(reason) for reason in FailureReason}
@@ -139,12 +181,13 @@ def check_tables(spec: DatasetSpec, tables: SetTables) -> Iterator[Problem]:
 
 def _check_manifest(spec: DatasetSpec, table: Any) -> Iterator[Problem]:
     yield from _check_count(MANIFEST_NAME, table, spec.num_clips)
-    keys = table["key"].to_pylist()
+    keys = table["key"]
     if repeated := _repeated(keys):
         yield Problem(
             where=f"{MANIFEST_NAME} key", seen=f"repeated {_some(repeated)}", expected="unique keys"
         )
-    if illegal := [key for key in keys if not KEY_PATTERN.fullmatch(key or "")]:
+    legal = pc.match_substring_regex(keys, f"^(?:{KEY_PATTERN.pattern})$")
+    if illegal := keys.filter(pc.invert(legal)).to_pylist():
         yield Problem(
             where=f"{MANIFEST_NAME} key",
             seen=_some(illegal),
@@ -158,8 +201,10 @@ def _check_manifest(spec: DatasetSpec, table: Any) -> Iterator[Problem]:
             seen=_some(outside.tolist()),
             expected=f"in [0, {spec.num_sources})",
         )
-    pairs = set(zip(sources.tolist(), table["source_id"].to_pylist(), strict=True))
-    if len(pairs) != len(np.unique(sources)) or len(pairs) != len({name for _, name in pairs}):
+    pairs = table.select(["source_index", "source_id"]).group_by(["source_index", "source_id"])
+    num_pairs = pairs.aggregate([]).num_rows
+    names = pc.count_distinct(table["source_id"]).as_py()
+    if num_pairs != len(np.unique(sources)) or num_pairs != names:
         yield Problem(
             where=f"{MANIFEST_NAME} source_index",
             seen="one source_index for two source_id, or the reverse",
@@ -199,27 +244,33 @@ def _check_count(name: str, table: Any, promised: int) -> Iterator[Problem]:
 
 
 def _check_conservation(spec: DatasetSpec, manifest: Any, rejects: Any) -> Iterator[Problem]:
-    rows = [*manifest["row_index"].to_pylist(), *rejects["row_index"].to_pylist()]
-    listed = set(range(spec.num_listed))
-    for values, seen in (
-        (listed - set(rows), "is in neither table"),
-        (set(rows) - listed, "is not of the listing"),
-        (_repeated(rows), "is there more than once"),
+    rows = np.concatenate([manifest["row_index"].to_numpy(), rejects["row_index"].to_numpy()])
+    inside = (rows >= 0) & (rows < spec.num_listed)
+    seen = np.bincount(rows[inside], minlength=spec.num_listed)
+    for values, what in (
+        (np.flatnonzero(seen == 0), "is in neither table"),
+        (np.unique(rows[~inside]), "is not of the listing"),
+        (np.flatnonzero(seen > 1), "is there more than once"),
     ):
-        if values:
+        if len(values):
             yield Problem(
                 where=f"{MANIFEST_NAME} and {REJECTS_NAME}",
-                seen=f"row_index {_some(values)} {seen}",
+                seen=f"row_index {_some(values.tolist())} {what}",
                 expected=f"each of range({spec.num_listed}) in exactly one of them",
             )
 
 
-def _repeated(values: list[Any]) -> set[Any]:
-    seen: set[Any] = set()
-    return {value for value in values if value in seen or seen.add(value)}  # type: ignore[func-returns-value]
+def _repeated(column: Any) -> list[Any]:
+    if pc.count_distinct(column).as_py() == len(column):
+        return []
+    counts = pc.value_counts(column)
+    repeated: list[Any] = (
+        counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+    )
+    return repeated
 
 
-def _some(values: Any) -> str:
+def _some(values: Iterable[Any]) -> str:
     ordered = sorted(values, key=str)
     more = f" and {len(ordered) - EXAMPLES} more" if len(ordered) > EXAMPLES else ""
     return ", ".join(repr(value) for value in ordered[:EXAMPLES]) + more

@@ -132,7 +132,7 @@ LISTINGS = {
     "kinetics/tiny-kinetics-400_train.csv": ("kinetics", 400, 400),
     "kinetics/tiny-kinetics-400_val.csv": ("kinetics", 400, 400),
     "vggsound/test.csv": ("vggsound", 15446, 15446),
-    "esc50/esc50.csv": ("table", 2000, 2000),
+    "esc50/esc50.csv": ("esc50", 2000, 2000),
 }
 
 

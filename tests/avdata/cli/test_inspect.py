@@ -92,9 +92,24 @@ def test_picture(
         assert picture.width > 1440
 
 
+def test_page(tiny_set: Path, tmp_path: Path) -> None:
+    html = tmp_path / "page.html"
+    result = run(tiny_set, "--html", html, "--samples", 2, "--where", "duration_s > 0.6")
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 clips (2 where duration_s > 0.6), " in result.stdout
+    assert html.read_text().startswith("<!doctype html>")
+    seen = facts(tiny_set, "--html", html)
+    assert (seen["num_clips"], seen["num_samples"]) == (3, 3)
+    assert seen["num_bytes"] == html.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (("{set}", "clip_0", "--html", "{set}/x.html"), "--html shows a whole set"),
+        (("{set}", "--where", "coverage > 0"), "--where goes with --html"),
+        (("{set}", "--html", "{set}/no/x.html"), "there is no folder"),
+        (("{set}", "--html", "{set}/x.html", "--where", "coverage > 2"), "leaves none of 3 clips"),
         (("{set}", "clip_22"), "has no sample 'clip_22' among its 3; the closest keys are clip_2"),
         (("{set}/nothing.tar",), "No such file"),
         (("{set}/dataset.json",), "is no whole tar"),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,8 @@ from avdata.shards.picture import (
     draw_sample,
     strip_indices,
 )
-from avdata.shards.picture_panels import WAVE, LogMelPanel, mel_position
+from avdata.shards.picture_panels import WAVE, LogMelPanel, frequency_ticks, mel_position
+from avdata.shards.stored_frames import StoredFrames
 from avdata.shards.time_axis import TimeAxis, bin_means
 
 RATE_HZ, DURATION_S, EVENT_S, FPS = 8000, 6.0, 3.0, 4.0
@@ -35,7 +35,9 @@ def contents(**changes: object) -> SampleContents:
         "facts": "a flash with a click",
         "duration_s": DURATION_S,
         "fps": FPS,
-        "jpegs": [simplejpeg.encode_jpeg(frame) for frame in frames],
+        "frames": StoredFrames(
+            count=len(frames), read=lambda indices: [frames[k] for k in indices]
+        ),
         "audio": audio,
         "sample_rate_hz": RATE_HZ,
         "logmel": LogMelPanel(values=logmel, column_s=HOP_S, spec=None),
@@ -60,7 +62,7 @@ def test_flash_click_and_column_share_their_pixel() -> None:
     assert abs(bright.mean() - x) <= 2
 
 
-@pytest.mark.parametrize("missing", [("jpegs", "fps"), ("audio", "sample_rate_hz"), ("logmel",)])
+@pytest.mark.parametrize("missing", [("frames", "fps"), ("audio", "sample_rate_hz"), ("logmel",)])
 def test_missing_fields_leave_their_panel_out(missing: tuple[str, ...]) -> None:
     whole = draw_sample(contents())
     less = draw_sample(contents(**dict.fromkeys(missing)))
@@ -71,7 +73,9 @@ def test_missing_fields_leave_their_panel_out(missing: tuple[str, ...]) -> None:
 def test_all_silent_and_black() -> None:
     zeros = LogMelPanel(values=np.full((2, 9, 4), -np.inf, np.float16), column_s=0.1, spec=None)
     audio = np.zeros((4, 8000), np.int16)
-    assert draw_sample(contents(jpegs=None, audio=audio, logmel=zeros, duration_s=1.0)).height > 200
+    assert (
+        draw_sample(contents(frames=None, audio=audio, logmel=zeros, duration_s=1.0)).height > 200
+    )
 
 
 @given(st.floats(0.05, 700), st.integers(40, 200))
@@ -115,3 +119,24 @@ def test_mel_position_meets_its_ends(scale: str) -> None:
     spec = LogMelSpec(mel_scale=scale)  # type: ignore[arg-type]
     assert mel_position(spec.fmin_hz, spec) == pytest.approx(-1)
     assert mel_position(spec.fmax_hz, spec) == pytest.approx(spec.num_mels)
+
+
+@pytest.mark.parametrize(("filterbank", "num_bins"), [("linear", 257), ("avid", 129)])
+def test_frequencies_of_linear_bins(filterbank: str, num_bins: int) -> None:
+    spec = LogMelSpec(
+        sample_rate_hz=16000,
+        n_fft=512,
+        win_samples=512,
+        num_mels=num_bins,
+        fmax_hz=8000,
+        filterbank=filterbank,  # type: ignore[arg-type]
+    )
+    centers_hz = np.arange(257) * 16000 / 512
+    if filterbank == "avid":
+        centers_hz = np.concatenate([centers_hz[:1], centers_hz[1:].reshape(-1, 2).mean(1)])
+    seen = [mel_position(hz, spec) for hz in centers_hz]
+    np.testing.assert_allclose(seen, np.arange(num_bins), atol=1e-9)
+    heights = [y for y, _ in frequency_ticks(spec, 256)]
+    assert heights == sorted(heights, reverse=True)
+    assert frequency_ticks(spec, 256)[-1][1] == "8 kHz"
+    assert frequency_ticks(None, 256) == []

@@ -1,0 +1,63 @@
+"""The sidecars of a set's shards -> its two tables, and what they come to."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from avdata.errors import BuildError
+from avdata.manifest import (
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    REJECTS_NAME,
+    REJECTS_SCHEMA,
+    TableWriter,
+)
+from avdata.shards.sidecar import LogMelSums, read_sidecar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetTotals:
+    """What the shards of a set hold together."""
+
+    num_clips: int
+    reasons: dict[str, int]
+    """Rejected clips by reason, most frequent first."""
+    num_bytes: int
+    logmel_sums: LogMelSums | None
+
+    @property
+    def num_rejected(self) -> int:
+        return sum(self.reasons.values())
+
+
+def write_tables(directory: Path, shards: Iterable[str]) -> SetTotals:
+    """Write manifest and rejects of `shards`, in this order; one sidecar is held at a time.
+
+    Raises:
+        BuildError: A shard has no sidecar.
+    """
+    reasons = Counter[str]()
+    num_clips = num_bytes = 0
+    sums: LogMelSums | None = None
+    manifest = TableWriter(directory / MANIFEST_NAME, MANIFEST_SCHEMA)
+    rejects = TableWriter(directory / REJECTS_NAME, REJECTS_SCHEMA)
+    for shard in shards:
+        report = read_sidecar(directory, shard)
+        if report is None:
+            raise BuildError(f"{shard} was not built; run the same command again")
+        manifest.append(report.rows)
+        rejects.append(report.rejects)
+        reasons.update(row.reason for row in report.rejects)
+        num_clips += len(report.rows)
+        num_bytes += report.num_bytes
+        if report.logmel_sums is not None:
+            sums = report.logmel_sums if sums is None else sums + report.logmel_sums
+    manifest.close()
+    rejects.close()
+    return SetTotals(
+        num_clips=num_clips,
+        reasons=dict(reasons.most_common()),
+        num_bytes=num_bytes,
+        logmel_sums=sums,
+    )

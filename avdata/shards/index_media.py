@@ -1,0 +1,287 @@
+"""What the media in a tar hold: times of pictures, extent of sound, by headers and packets.
+
+One picture of each video is decoded, for its size and turn; where packets do not state the time of
+their picture, all are.
+"""
+
+import io
+import os
+import statistics
+from dataclasses import dataclass
+from itertools import pairwise
+
+import av
+import numpy as np
+import simplejpeg
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+
+from avdata.config import LimitsConfig
+from avdata.errors import FailureReason, MediaError
+from avdata.shards.container_form import container_form
+from avdata.shards.foreign_sound import npy_samples, pick_audio
+from avdata.shards.video_member import PNG_MAGIC, pick_video
+from avdata.shards.writer import ByteRange
+
+JPEG_MAGIC = b"\xff\xd8"
+LIMITS = LimitsConfig()
+TRUNCATED_S = 0.5
+"""A movie whose packets end this much before its header says is cut."""
+VP8_SHOWN = 0x10
+"""Bit of a VP8 frame's first byte: the frame is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VideoTrack:
+    """The pictures of a video."""
+
+    times_s: np.ndarray
+    """float64, ascending, on the clock of the container."""
+    end_s: float
+    width_px: int
+    height_px: int
+    pixel_aspect: float
+    rotation_deg: int
+    codec: str
+    stream_index: int
+
+    @property
+    def start_s(self) -> float:
+        return float(self.times_s[0])
+
+    @property
+    def fps(self) -> float | None:
+        """Mean rate; None of a single picture."""
+        spread = float(self.times_s[-1] - self.times_s[0])
+        return (len(self.times_s) - 1) / spread if spread > 0 else None
+
+    @property
+    def jitter_s(self) -> float:
+        return statistics.pstdev(np.diff(self.times_s)) if len(self.times_s) > 1 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoundTrack:
+    """The sound of a member."""
+
+    start_s: float
+    end_s: float
+    sample_rate_hz: int
+    channels: int
+    layout: str
+    codec: str
+    stream_index: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerTracks:
+    """What is in a container."""
+
+    video: VideoTrack | None
+    sound: SoundTrack | None
+
+
+class TarMember(io.RawIOBase):
+    """A member of an open tar as a file."""
+
+    def __init__(self, descriptor: int, where: ByteRange) -> None:
+        self._descriptor, self._where, self._at = descriptor, where, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._where.size}[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._where.size - self._at, 0)
+        count = left if size is None or size < 0 else min(size, left)
+        data = os.pread(self._descriptor, count, self._where.offset + self._at)
+        self._at += len(data)
+        return data
+
+
+def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> ContainerTracks:
+    """Video and sound of a container.
+
+    Args:
+        descriptor: The open tar.
+        where: The member.
+        decode: Take the times of pictures from decoding them all.
+
+    Raises:
+        MediaError: It is no container that is allowed, or it is damaged.
+    """
+    member = TarMember(descriptor, where)
+    form = container_form(member.read(16))
+    if form is None:
+        raise MediaError(
+            FailureReason.FORMAT_NOT_ALLOWED,
+            "its media are in none of the containers mp4, mov, mkv, webm, avi, ogg, wav, flac, mp3 "
+            "and aac",
+        )
+    member.seek(0)
+    try:
+        with av.open(member, "r", format=form.demuxer, metadata_errors="ignore") as container:
+            return _Tracks(container, decode=decode).read()
+    except (av.FFmpegError, OSError, EOFError, ValueError) as error:
+        raise MediaError(FailureReason.NOT_MEDIA, f"its media cannot be read: {error}") from None
+
+
+class _Tracks:
+    """The state of one `read_tracks`."""
+
+    def __init__(self, container: InputContainer, *, decode: bool) -> None:
+        self.container, self.decode = container, decode
+        self.video, self.sound = pick_video(container), pick_audio(container)
+        self.picture_times: list[float | None] = []
+        self.video_end_s = 0.0
+        self.sound_start_s, self.sound_end_s = float("inf"), 0.0
+
+    def read(self) -> ContainerTracks:
+        video = self.video
+        if video is not None and video.width * video.height > LIMITS.max_pixels:
+            raise MediaError(
+                FailureReason.TOO_MANY_PIXELS, f"pictures of {video.width}x{video.height}"
+            )
+        self._demux()
+        track = None
+        if video is not None:
+            track = self._video_track(video)
+        return ContainerTracks(video=track, sound=self._sound_track())
+
+    def _demux(self) -> None:
+        streams = [stream for stream in (self.video, self.sound) if stream is not None]
+        for packet in self.container.demux(*streams) if streams else ():
+            if not packet.size or packet.is_discard:
+                continue
+            time_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+            length_s = float((packet.duration or 0) * packet.time_base)
+            if self.video is not None and packet.stream_index == self.video.index:
+                hidden = self.video.codec_context.name == "vp8" and not (
+                    memoryview(packet)[0] & VP8_SHOWN  # type: ignore[arg-type]
+                )
+                if not hidden:
+                    self.picture_times.append(time_s)
+                    self.video_end_s = max(self.video_end_s, (time_s or 0.0) + length_s)
+            elif time_s is not None:
+                self.sound_start_s = min(self.sound_start_s, time_s)
+                self.sound_end_s = max(self.sound_end_s, time_s + length_s)
+
+    def _video_track(self, video: VideoStream) -> VideoTrack:
+        times = self.picture_times
+        if self.decode or any(time_s is None for time_s in times):
+            first, times = self._decode_times(video)
+        else:
+            first = self._first_picture(video)
+        if first is None or not times:
+            raise MediaError(
+                FailureReason.VIDEO_UNDECODABLE, f"no picture of its {len(times)} packets decodes"
+            )
+        ordered = sorted({time_s for time_s in times if time_s is not None})
+        gaps = [b - a for a, b in pairwise(ordered)]
+        gap = statistics.median(gaps) if gaps else 0.0
+        end_s = max(self.video_end_s, ordered[-1] + gap)
+        self._check_whole(video, end_s)
+        aspect = video.sample_aspect_ratio
+        return VideoTrack(
+            times_s=np.array(ordered),
+            end_s=end_s,
+            width_px=first.width,
+            height_px=first.height,
+            pixel_aspect=float(aspect) if aspect and 0.05 <= aspect <= 20 else 1.0,
+            rotation_deg=first.rotation,
+            codec=video.codec_context.name,
+            stream_index=video.index,
+        )
+
+    def _check_whole(self, video: VideoStream, end_s: float) -> None:
+        if self.container.format.name.startswith("mov") and video.duration and video.time_base:
+            stated = float(((video.start_time or 0) + video.duration) * video.time_base)
+            if end_s < stated - TRUNCATED_S:
+                raise MediaError(
+                    FailureReason.TRUNCATED,
+                    f"its pictures break off at {end_s:.3f} s, its header says {stated:.3f} s",
+                )
+
+    def _decode_times(self, video: VideoStream) -> tuple[VideoFrame | None, list[float | None]]:
+        self.container.seek(min(self.container.start_time or 0, 0), backward=True)
+        first, times = None, list[float | None]()
+        for frame in self.container.decode(video):
+            first = first or frame
+            times.append(frame.time)
+        return first, times
+
+    def _first_picture(self, video: VideoStream) -> VideoFrame | None:
+        self.container.seek(min(self.container.start_time or 0, 0), backward=True)
+        return next(self.container.decode(video), None)
+
+    def _sound_track(self) -> SoundTrack | None:
+        sound = self.sound
+        if sound is None or self.sound_end_s <= self.sound_start_s or not sound.rate:
+            return None
+        if sound.channels > LIMITS.max_channels:
+            raise MediaError(FailureReason.TOO_MANY_CHANNELS, f"{sound.channels} audio channels")
+        return SoundTrack(
+            start_s=self.sound_start_s,
+            end_s=self.sound_end_s,
+            sample_rate_hz=sound.rate,
+            channels=sound.channels,
+            layout=sound.layout.name,
+            codec=sound.codec_context.name,
+            stream_index=sound.index,
+        )
+
+
+def read_npy_track(data: bytes, rate_hz: int | None) -> SoundTrack:
+    """Extent of an `.npy` sound.
+
+    Raises:
+        MediaError: It is no sound, or nobody says its rate.
+    """
+    if rate_hz is None:
+        raise MediaError(
+            FailureReason.AUDIO_UNDECODABLE,
+            "an .npy member does not say its sample rate; give it as --npy-rate",
+        )
+    try:
+        samples = npy_samples(data)
+    except ValueError as error:
+        raise MediaError(FailureReason.AUDIO_UNDECODABLE, str(error)) from None
+    return SoundTrack(
+        start_s=0.0,
+        end_s=len(samples) / rate_hz,
+        sample_rate_hz=rate_hz,
+        channels=samples.shape[1],
+        layout=f"{samples.shape[1]} channels",
+        codec="npy",
+        stream_index=0,
+    )
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG or PNG, by its header.
+
+    Raises:
+        MediaError: It is neither.
+    """
+    try:
+        if data[:2] == JPEG_MAGIC:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            return int(width), int(height)
+        if data[: len(PNG_MAGIC)] == PNG_MAGIC:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                return int(picture.width), int(picture.height)
+    except (ValueError, OSError) as error:
+        raise MediaError(FailureReason.VIDEO_UNDECODABLE, f"a picture: {error}") from None
+    raise MediaError(FailureReason.FORMAT_NOT_ALLOWED, "a picture is neither JPEG nor PNG")
