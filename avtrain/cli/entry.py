@@ -21,3 +21,5 @@ def main() -> None:
     # on cores shared with other processes little else gets done. A short spin keeps the rate.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for name in ("botocore", "aiobotocore"):  # they tell where each setting comes from
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avdata import PathOrUrl
+
 if TYPE_CHECKING:
     from avtrain.engine.device import DeviceName
     from avtrain.evaluate.tasks import EvalResult, TaskName
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("shards", type=click.Path(path_type=Path))
+@click.argument("shards", type=PathOrUrl())
 @click.option(
     "--task",
     type=click.Choice(["retrieval", "knn", "linear"]),
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 @click.option("--split", help="Samples to measure on [default: test; retrieval: else all].")
 @click.option(
     "--train-split", default="train", show_default=True, help="Labeled samples for knn and linear."
+)
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help='Leave out samples whose manifest row does not meet it, as in "silence_fraction < 0.9".',
 )
 @click.option(
     "--encoder",
@@ -53,10 +60,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def evaluate(
     run: Path,
-    shards: Path,
+    shards: Path | str,
     task: "TaskName",
     split: str | None,
     train_split: str,
+    where: str | None,
     encoder: "Modality",
     windows: int,
     batch_size: int,
@@ -80,6 +88,7 @@ def evaluate(
     options = EvalOptions(
         split=split,
         train_split=train_split,
+        where=where,
         encoder=encoder,
         embed=EmbedOptions(
             num_windows=windows,

@@ -3,10 +3,13 @@
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from avdata import PathOrUrl
 
 if TYPE_CHECKING:
     from avtrain.engine.config import FitConfig
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("shards", type=click.Path(path_type=Path))
+@click.argument("shards", type=PathOrUrl())
 @click.option("--method", type=click.Choice(["avid"]), help="What to train [default: avid].")
 @click.option("--recipe", type=click.Path(path_type=Path), help="TOML file with a [fit] table.")
 @click.option(
@@ -25,6 +28,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="A.B=C",
     help="One setting, as in --set data.batch_size=64 (repeatable).",
+)
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help='Train on samples whose manifest row meets it, as in "silence_fraction < 0.9" '
+    "(short for --set data.where=).",
 )
 @click.option(
     "--out",
@@ -39,10 +48,11 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def fit(
-    shards: Path,
+    shards: Path | str,
     method: str | None,
     recipe: Path | None,
     assignments: tuple[str, ...],
+    where: str | None,
     out: Path | None,
     device: "DeviceName",
     resume: bool,
@@ -62,10 +72,13 @@ def fit(
     shard_set = ShardSet(shards)
     chosen = (f"method={method}",) if method else ()
     if out is None:
-        out = Path("runs") / f"{shards.resolve().name}-{method or 'avid'}"
+        name = Path(shard_set.location.url).resolve().name
+        out = Path("runs") / f"{name}-{method or 'avid'}"
     table = read_recipe(recipe, "fit")
     if resume and recipe is None:
         table = read_run(out).config.model_dump(mode="json")
+    if where is not None:
+        chosen = (*chosen, f"data.where={json.dumps(where)}")
     config = build_settings(FitConfig, table, (*chosen, *assignments))
     with _Progress(config) as progress:
         result = run_fit(
@@ -75,6 +88,7 @@ def fit(
             resume=resume,
             device=choose_device(device),
             progress=progress,
+            notify=partial(click.echo, err=True),
         )
     _report(result, shards, out, as_json)
     if result.signal_number is not None:
@@ -125,7 +139,7 @@ class _Progress:
             click.echo(f"step {line.step}, epoch {line.epoch}: {text}", err=True)
 
 
-def _report(result: "FitResult", shards: Path, out: Path, as_json: bool) -> None:
+def _report(result: "FitResult", shards: Path | str, out: Path, as_json: bool) -> None:
     session = result.session
     resume = shlex.join(["avtrain", "fit", str(shards), "--out", str(out), "--resume"])
     evaluate = shlex.join(["avtrain", "eval", str(out), str(shards), "--task", "retrieval"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avdata import ShardSet
+from avdata import RowFilter, ShardSet
 from avtrain.errors import DataError
 
 
@@ -15,6 +15,8 @@ class SampleTable:
 
     keys: list[str]
     source_index: np.ndarray
+    frame_fps: np.ndarray
+    """float64, stored frames per second; NaN where there are none."""
     num_frames: np.ndarray
     num_audio_samples: np.ndarray
     num_logmel_columns: np.ndarray
@@ -32,6 +34,7 @@ def read_sample_table(shards: ShardSet) -> SampleTable:
     return SampleTable(
         keys=shards.keys,
         source_index=table["source_index"].to_numpy(),
+        frame_fps=table["frame_fps"].to_numpy(),
         num_frames=table["num_frames"].to_numpy(),
         num_audio_samples=table["num_audio_samples"].to_numpy(),
         num_logmel_columns=table["num_logmel_columns"].to_numpy(),
@@ -58,34 +61,71 @@ def select_samples(table: SampleTable, split: str | None, *, where: str) -> tupl
     return chosen
 
 
+def filter_samples(
+    shards: ShardSet, samples: tuple[int, ...], condition: str | None
+) -> tuple[int, ...]:
+    """Those of `samples` whose rows of the manifest meet `condition`, as in `RowFilter`.
+
+    Raises:
+        ConfigError: It is no condition on the manifest's columns.
+        DataError: None of the samples meets it.
+    """
+    if condition is None:
+        return samples
+    row_filter = RowFilter(condition, shards.manifest.schema)
+    columns = row_filter.columns or ("key",)  # `True` needs none, and has as many rows
+    table = shards.manifest.select(columns).take(list(samples))
+    kept = np.flatnonzero(row_filter.mask(table))
+    if not len(kept):
+        counts = row_filter.counts(table)
+        each = ", ".join(f"`{count.text}` keeps {count.num_kept}" for count in counts)
+        raise DataError(
+            f"--where {condition!r} keeps none of {len(samples)} samples of {shards.location}"
+            + (f": {each}, and all of them together 0" if len(counts) > 1 else "")
+            + "; see the columns' values with `avdata stats`"
+        )
+    return tuple(samples[i] for i in kept)
+
+
 def check_shard_files(shards: ShardSet) -> None:
     """Refuse a set of which a shard is missing or too short, before any time is spent on it.
 
     Raises:
         DataError: The text names the first such shard.
     """
-    table = shards.manifest
+    fields = ("frames", "audio", "logmel", "meta")
+    ranges = [f"{field}_{part}" for field in fields for part in ("offset_bytes", "bytes")]
+    table = shards.manifest.select(["shard", *ranges])
     names = table["shard"].to_pylist()
     ends = np.zeros(len(names), np.int64)
-    for field in ("frames", "audio", "logmel", "meta"):
+    for field in fields:
         end = table[f"{field}_offset_bytes"].to_numpy() + table[f"{field}_bytes"].to_numpy()
         ends = np.maximum(ends, end)
     needed: dict[str, int] = {}
     for name, end in zip(names, ends.tolist(), strict=True):
         needed[name] = max(needed.get(name, 0), end)
-    hint = f"run `avdata verify {shards.directory}`, and build the shard again"
+    hint = f"run `avdata verify {shards.location}`, and build the shard again"
+    sizes = shards.location.sizes()  # one listing: far stores take long for one file at a time
     for name, size in needed.items():
-        path = shards.directory / name
-        if not path.is_file():
-            raise DataError(f"shard {path} is missing; {hint}")
-        if (seen := path.stat().st_size) < size:
-            raise DataError(f"shard {path} has {seen} bytes, its samples end at {size}; {hint}")
+        place = shards.location.place(name)
+        seen = sizes[name] if name in sizes else shards.location.size(name)
+        if seen is None:
+            raise DataError(f"shard {place} is missing; {hint}")
+        if seen < size:
+            raise DataError(f"shard {place} has {seen} bytes, its samples end at {size}; {hint}")
 
 
-def dataset_fingerprint(shards: ShardSet) -> str:
-    """Hash of the build and of the samples in their order: what a run may be resumed on."""
+def dataset_fingerprint(shards: ShardSet, filtered: tuple[int, ...] | None = None) -> str:
+    """Hash of the build and of the samples in their order: what a run may be resumed on.
+
+    Args:
+        shards: The set.
+        filtered: The samples that a condition keeps, if there is one: tables may be made anew.
+    """
     digest = hashlib.sha256(shards.spec.build_hash.encode())
     rows = zip(shards.keys, shards.manifest["source_index"].to_pylist(), strict=True)
     for key, source_index in rows:
         digest.update(f"\0{key}\0{source_index}".encode())
+    if filtered is not None:
+        digest.update(b"\0where\0" + np.asarray(filtered, "<i8").tobytes())
     return digest.hexdigest()

@@ -15,6 +15,9 @@ class DataConfig(Spec):
 
     split: str | None = None
     """Train on the samples of this split; without one, on all."""
+    where: str | None = None
+    """Of those, on the ones whose row of the manifest meets this condition, as in
+    `silence_fraction < 0.9 and label in ('dog', 'cat')`."""
     batch_size: int = Field(default=32, ge=2)
     """Clips a step; the released Kinetics configuration has 256 a node."""
     clips_per_sample: int = Field(default=1, ge=1)

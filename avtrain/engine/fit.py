@@ -1,6 +1,7 @@
 """From settings and a shard set to a trained run."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from avtrain.data.samples import (
     SampleTable,
     check_shard_files,
     dataset_fingerprint,
+    filter_samples,
     read_sample_table,
     select_samples,
 )
@@ -65,8 +67,11 @@ def fit(
     resume: bool,
     device: torch.device,
     progress: Progress,
+    notify: Callable[[str], object] = logger.info,
 ) -> FitResult:
     """Train a new run, or go on with one; all steps follow from settings and shard set alone.
+
+    `notify` is told, in a line, what a person should know before the first step.
 
     Raises:
         DataError: The shard set does not have what the method needs.
@@ -74,15 +79,20 @@ def fit(
         TrainingError: A loss is not finite.
     """
     table = read_sample_table(shards)
-    where = str(shards.directory)
+    where = str(shards.location)
     config.method_config.check(shards.spec, where=where)
-    samples = select_samples(table, config.data.split, where=where)
+    if resume:
+        _check_same_condition(read_run(run).config.data, config.data)
+    chosen = select_samples(table, config.data.split, where=where)
+    samples = filter_samples(shards, chosen, config.data.where)
+    if config.data.where is not None:
+        notify(f"--where keeps {len(samples)} of {len(chosen)} samples")
     _check_sizes(table, samples, config.data, where=where)
     check_shard_files(shards)
-    fingerprint = dataset_fingerprint(shards)
+    fingerprint = dataset_fingerprint(shards, samples if config.data.where is not None else None)
     if resume:
         record = read_run(run)
-        check_resumable(record, config, fingerprint=fingerprint, shards=shards.directory, run=run)
+        check_resumable(record, config, fingerprint=fingerprint, shards=where, run=run)
     else:
         check_vacant(run)
     busy = RunError(f"{run} is in use by another `avtrain fit`; wait for it, or give another --out")
@@ -93,7 +103,7 @@ def fit(
                 run,
                 RunRecord(
                     config=config,
-                    shards=str(shards.directory.absolute()),
+                    shards=shards.location.url,
                     dataset_fingerprint=fingerprint,
                     num_samples=len(samples),
                     spec=shards.spec,
@@ -104,6 +114,15 @@ def fit(
             shards, table, samples, config, run=run, fingerprint=fingerprint, device=device
         )
         return _train(training, checkpoint, shards, table, progress)
+
+
+def _check_same_condition(old: DataConfig, new: DataConfig) -> None:
+    """First of all, since samples that are filtered otherwise look like another shard set."""
+    if old.where != new.where:
+        raise RunError(
+            f"--resume cannot change data.where: {old.where!r} -> {new.where!r}; it decides which "
+            "samples are trained. Drop it, or start a new run with another --out"
+        )
 
 
 def num_loader_threads(config: DataConfig) -> int:
@@ -144,7 +163,7 @@ def _assemble(
     )
     facts = MethodFacts(
         spec=shards.spec,
-        where=str(shards.directory),
+        where=str(shards.location),
         trained_sources=torch.from_numpy(np.unique(table.source_index[list(samples)])),
         seed=config.seed,
         device=device,

@@ -28,7 +28,7 @@ class LoadedMethod:
             DataError: A field is missing, or its sound or log-mel was made in another way.
         """
         config, spec = self.record.config.method_config, shards.spec
-        config.check(spec, where=str(shards.directory))
+        config.check(spec, where=str(shards.location))
         trained = self.record.spec
         for name, seen, known in (
             ("logmel", spec.logmel, trained.logmel),
@@ -36,7 +36,7 @@ class LoadedMethod:
         ):
             if name in config.requires and seen != known:
                 raise DataError(
-                    f"{shards.directory} has {name} made with {seen}, the run was trained on "
+                    f"{shards.location} has {name} made with {seen}, the run was trained on "
                     f"{known}; build the set again with the {name} settings of the run"
                 )
 

@@ -32,7 +32,7 @@ class RunRecord(Spec):
     run_version: int = RUN_VERSION
     config: FitConfig
     shards: str
-    """Folder of the shard set, as it was when the run started."""
+    """Folder or URL of the shard set, as it was when the run started."""
     dataset_fingerprint: str
     """Hash of the build and of the samples in their order."""
     num_samples: int
@@ -104,7 +104,7 @@ def read_run(run: Path) -> RunRecord:
 
 
 def check_resumable(
-    record: RunRecord, config: FitConfig, *, fingerprint: str, shards: Path, run: Path
+    record: RunRecord, config: FitConfig, *, fingerprint: str, shards: str, run: Path
 ) -> None:
     """Refuse to go on with other data, or with settings that would make another run.
 

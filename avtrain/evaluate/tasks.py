@@ -7,7 +7,12 @@ from typing import Any, Literal
 import torch
 
 from avdata import ShardSet
-from avtrain.data.samples import SampleTable, read_sample_table, select_samples
+from avtrain.data.samples import (
+    SampleTable,
+    filter_samples,
+    read_sample_table,
+    select_samples,
+)
 from avtrain.errors import DataError
 from avtrain.evaluate.accuracy import ClassificationAccuracy, LabelledFeatures
 from avtrain.evaluate.embed import EmbedOptions, FrozenEncoders, embed_samples
@@ -30,6 +35,8 @@ class EvalOptions:
     """Samples to measure on; None: split test, and for retrieval all where there is none."""
     train_split: str = TRAIN_SPLIT
     """Samples whose labels are known, for knn and linear."""
+    where: str | None = None
+    """Of both, only those whose row of the manifest meets this condition."""
     encoder: Modality = "video"
     """Whose features knn and linear classify."""
     embed: EmbedOptions
@@ -48,11 +55,11 @@ class EvalResult:
 
 def retrieval(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
     """How a sample's video finds its own sound among all of the split, and the reverse."""
-    table, where = read_sample_table(shards), str(shards.directory)
+    table, where = read_sample_table(shards), str(shards.location)
     split = options.split
     if split is None and TEST_SPLIT in table.splits:
         split = TEST_SPLIT
-    samples = select_samples(table, split, where=where)
+    samples = filter_samples(shards, select_samples(table, split, where=where), options.where)
     if len(samples) < 2:
         raise DataError(
             f"retrieval needs at least 2 samples, {where} has {len(samples)} of split {split!r}; "
@@ -99,10 +106,10 @@ EVALUATIONS: dict[TaskName, Callable[[FrozenEncoders[Any], ShardSet, EvalOptions
 def _labelled_features(
     frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions
 ) -> LabelledFeatures:
-    table, where = read_sample_table(shards), str(shards.directory)
+    table, where = read_sample_table(shards), str(shards.location)
     test_split = TEST_SPLIT if options.split is None else options.split
-    train = _labelled(table, options.train_split, where=where)
-    test = _labelled(table, test_split, where=where)
+    train = _labelled(shards, table, options.train_split, condition=options.where)
+    test = _labelled(shards, table, test_split, condition=options.where)
     if options.train_split == test_split:
         raise DataError(
             f"--split and --train-split are both {test_split!r}; test on samples that the "
@@ -137,9 +144,12 @@ def _labelled_features(
     )
 
 
-def _labelled(table: SampleTable, split: str, *, where: str) -> tuple[int, ...]:
-    """Samples of a split that have a label."""
-    samples = select_samples(table, split, where=where)
+def _labelled(
+    shards: ShardSet, table: SampleTable, split: str, *, condition: str | None
+) -> tuple[int, ...]:
+    """Samples of a split that meet the condition and have a label."""
+    where = str(shards.location)
+    samples = filter_samples(shards, select_samples(table, split, where=where), condition)
     labelled = tuple(sample for sample in samples if table.labels[sample] is not None)
     if not labelled:
         raise DataError(

@@ -42,7 +42,7 @@ class PairTrainView:
             audio_duration_s=reader.audio_duration_s(item.sample),
         )
         first_frame = reader.first_frame(item.sample, window.video_start_s)
-        snapped_s = first_frame / reader.fps - window.video_start_s
+        snapped_s = reader.snapped_s(item.sample, first_frame, window.video_start_s)
         frames = reader.read(
             batch,
             slot,

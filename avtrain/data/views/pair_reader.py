@@ -14,7 +14,7 @@ from avdata import ShardSet
 from avtrain.data.augment.color import COLOR_OPERATIONS
 from avtrain.data.samples import SampleTable
 from avtrain.data.views.pair_config import AudioViewConfig, VideoViewConfig
-from avtrain.data.views.stored import read_frames, read_logmel_window, read_mono_window
+from avtrain.data.views.stored import read_logmel_window, read_mono_window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,13 +61,7 @@ class PairReader:
         audio: AudioViewConfig,
     ) -> None:
         spec = shards.spec
-        assert spec.video is not None
         self.shards, self.table, self.video, self.audio = shards, table, video, audio
-        self.fps = spec.video.fps
-        # round half up, always: Python rounds half to even, which would make uneven steps
-        self.frame_steps = [
-            math.floor(k * self.fps / video.fps + 0.5) for k in range(video.clip_frames)
-        ]
         self.logmel = spec.logmel
         self.sample_rate_hz = spec.audio.sample_rate_hz if spec.audio else 0
 
@@ -95,8 +89,27 @@ class PairReader:
             source=torch.empty(num_clips, dtype=torch.int64, pin_memory=pin),
         )
 
+    def fps(self, sample: int) -> float:
+        """Stored frames per second of a sample."""
+        return float(self.table.frame_fps[sample])
+
+    def frame_steps(self, sample: int) -> list[int]:
+        """Stored frames from the first one of a clip to each of its frames."""
+        ratio = self.fps(sample) / self.video.fps
+        # round half up, always: Python rounds half to even, which would make uneven steps
+        return [math.floor(k * ratio + 0.5) for k in range(self.video.clip_frames)]
+
+    def snapped_s(self, sample: int, first_frame: int, start_s: float) -> float:
+        """How far the sound moves with a clip that begins at `first_frame` instead of `start_s`.
+
+        A picture that stands for the whole sample is as much in time with all of its sound.
+        """
+        if self.table.num_frames[sample] == 1:
+            return 0.0
+        return first_frame / self.fps(sample) - start_s
+
     def video_duration_s(self, sample: int) -> float:
-        return float(self.table.num_frames[sample] / self.fps)
+        return float(self.table.num_frames[sample] / self.fps(sample))
 
     def audio_duration_s(self, sample: int) -> float:
         if self.audio.input == "logmel":
@@ -107,8 +120,8 @@ class PairReader:
 
     def first_frame(self, sample: int, start_s: float) -> int:
         """Stored frame that is shown at `start_s`, so early that the clip ends with the sample."""
-        last = int(self.table.num_frames[sample]) - 1 - self.frame_steps[-1]
-        return max(min(math.floor(start_s * self.fps + 1e-6), last), 0)
+        last = int(self.table.num_frames[sample]) - 1 - self.frame_steps(sample)[-1]
+        return max(min(math.floor(start_s * self.fps(sample) + 1e-6), last), 0)
 
     def read(
         self, batch: PairBatch, slot: int, sample: int, *, first_frame: int, audio_start_s: float
@@ -132,5 +145,5 @@ class PairReader:
                 self.shards, sample, start=start, num_samples=sound.shape[0]
             )
         num_frames = int(self.table.num_frames[sample])
-        indices = [(first_frame + step) % num_frames for step in self.frame_steps]
-        return read_frames(self.shards, sample, indices)
+        indices = [(first_frame + step) % num_frames for step in self.frame_steps(sample)]
+        return self.shards.read_frames(sample, indices)

@@ -1,28 +1,8 @@
 """Windows of stored fields as arrays."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from avdata import ShardSet, ShardSetError, decode_frame
-
-
-def read_frames(shards: ShardSet, sample: int, indices: Sequence[int]) -> np.ndarray:
-    """Frames of a sample at `indices`, uint8 (t, h, w, 3); each is decoded once.
-
-    Raises:
-        ShardSetError: A frame is not a picture, or the shard is damaged.
-    """
-    first = min(indices)
-    jpegs = shards.read_jpegs(sample, first, max(indices) + 1)
-    decoded: dict[int, np.ndarray] = {}
-    for index in indices:
-        if index not in decoded:
-            try:
-                decoded[index] = decode_frame(jpegs[index - first])
-            except ValueError as error:
-                raise _damaged(shards, sample, f"frame {index}", error) from None
-    return np.stack([decoded[index] for index in indices])
+from avdata import ShardSet, ShardSetError
 
 
 def read_logmel_window(
@@ -36,11 +16,11 @@ def read_logmel_window(
         ShardSetError: The member is damaged.
     """
     try:
-        logmel = shards.read_logmel(sample)
+        logmel = shards.read_logmel(sample, start, start + num_columns * stride)
     except ValueError as error:
         raise _damaged(shards, sample, "log-mel", error) from None
     assert shards.spec.logmel is not None
-    cut = logmel[0, start : start + num_columns * stride : stride]
+    cut = logmel[0, ::stride]
     out = np.full((num_columns, logmel.shape[2]), np.log(shards.spec.logmel.log_floor), np.float16)
     out[: len(cut)] = cut
     return out
@@ -62,8 +42,8 @@ def read_mono_window(shards: ShardSet, sample: int, *, start: int, num_samples: 
 
 
 def _damaged(shards: ShardSet, sample: int, what: str, error: Exception) -> ShardSetError:
-    shard = shards.manifest["shard"][sample].as_py()
+    place = shards.location.place(shards.manifest["shard"][sample].as_py())
     return ShardSetError(
-        f"{what} of sample {shards.keys[sample]} in {shards.directory / shard} cannot be decoded "
-        f"({error}); run `avdata verify {shards.directory}` and build the shard again"
+        f"{what} of sample {shards.keys[sample]} in {place} cannot be decoded "
+        f"({error}); run `avdata verify {shards.location}` and build the shard again"
     )

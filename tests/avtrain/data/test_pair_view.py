@@ -1,5 +1,6 @@
 """Pair views: windows in range and together, independent of threads, padding at the ends."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,42 @@ def test_half_rate_sound_takes_every_second_column(shard_set: Path) -> None:
 
 def test_other_frame_rates_take_the_nearest_stored_frames(make_shard_set) -> None:
     half = reader(make_shard_set(num_clips=2, fps=8.0))
-    assert half.frame_steps == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert half.frame_steps(0) == [0, 1, 1, 2, 2, 3, 3, 4]
     double = reader(make_shard_set(num_clips=2, fps=32.0))
-    assert double.frame_steps == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert double.frame_steps(1) == [0, 2, 4, 6, 8, 10, 12, 14]
+
+
+def test_frame_rates_may_differ_from_sample_to_sample(shard_set: Path) -> None:
+    """The same pictures, said to be of other rates: each clip shows the times that were asked."""
+    shards = ShardSet(shard_set)
+    rates = np.resize([16.0, 8.0, 24.0], len(shards))
+    table = replace(read_sample_table(shards), frame_fps=rates)
+    pairs = PairReader(shards, table, video=VIDEO, audio=AUDIO)
+    assert pairs.frame_steps(0) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert pairs.frame_steps(1) == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert pairs.frame_steps(2) == [0, 2, 3, 5, 6, 8, 9, 11]
+    durations = [pairs.video_duration_s(sample) for sample in range(3)]
+    assert durations == [48 / 16, 56 / 8, 64 / 24]
+    assert [pairs.first_frame(sample, 1.0) for sample in range(3)] == [16, 8, 24]
+    assert [pairs.first_frame(sample, 99.0) for sample in range(3)] == [40, 51, 52]
+    batch = pairs.allocate(1, pin_memory=False)
+    for sample, indices in (
+        (1, [8, 9, 9, 10, 10, 11, 11, 12]),
+        (2, [8, 10, 11, 13, 14, 16, 17, 19]),
+    ):
+        frames = pairs.read(batch, 0, sample, first_frame=8, audio_start_s=0.0)
+        np.testing.assert_array_equal(frames, shards.read_frames(sample, indices))
+
+
+def test_sound_moves_with_the_frames_but_not_with_a_still(shard_set: Path) -> None:
+    shards = ShardSet(shard_set)
+    table = read_sample_table(shards)
+    counts = table.num_frames.copy()
+    counts[1] = 1
+    table = replace(table, num_frames=counts)
+    pairs = PairReader(shards, table, video=VIDEO, audio=AUDIO)
+    assert pairs.snapped_s(0, 16, 1.03) == pytest.approx(-0.03)
+    assert pairs.snapped_s(1, 0, 1.03) == 0
 
 
 def test_short_samples_wrap_frames_and_end_in_silence(make_shard_set) -> None:
