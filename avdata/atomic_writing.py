@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -15,16 +17,54 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{PARTIAL_MARK}{secrets.token_hex(4)}")
 
 
+def create_partial(path: Path) -> tuple[Path, BinaryIO]:
+    """A new partial file beside `path`, open for writing.
+
+    It is locked as long as it stays open, which is how `remove_partial_files` knows that it is in
+    use; the system unlocks it when its process ends in any way.
+    """
+    while True:
+        partial = partial_path(path)
+        file = partial.open("xb")
+        if _lock(file) and os.fstat(file.fileno()).st_nlink:
+            return partial, file
+        file.close()  # taken for left behind between the two calls
+
+
+def reopen_partial(partial: Path) -> BinaryIO:
+    """A partial file of a process that ended, open for reading and writing, and locked.
+
+    Raises:
+        OSError: It is gone, or another process has it open.
+    """
+    file = partial.open("r+b")
+    if not _lock(file):
+        file.close()
+        raise BlockingIOError(errno.EAGAIN, "in use by another process", str(partial))
+    return file
+
+
+def _lock(file: BinaryIO) -> bool:
+    """False when another process holds the lock; file systems without locks lock nothing."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that is moved to `path`, flushed to disk, when the block ends well."""
-    partial = partial_path(path)
+    partial, opened = create_partial(path)
     try:
-        with partial.open("xb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.rename(path)
+            partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
     sync_directory(path.parent)
@@ -46,6 +86,14 @@ def sync_directory(path: Path) -> None:
 
 
 def remove_partial_files(directory: Path) -> None:
-    """Delete what killed writers left behind."""
-    for path in directory.glob(f"*{PARTIAL_MARK}*"):
-        path.unlink(missing_ok=True)
+    """Delete what killed writers left behind; files that a living one has open stay."""
+    for partial in directory.glob(f"*{PARTIAL_MARK}*"):
+        try:
+            file = reopen_partial(partial)
+        except BlockingIOError:
+            continue
+        except OSError:  # gone by now, or not ours to open
+            partial.unlink(missing_ok=True)
+            continue
+        with file:
+            partial.unlink(missing_ok=True)

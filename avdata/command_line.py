@@ -3,13 +3,26 @@
 import importlib
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from avdata.errors import AvdataError
+from avdata.storage import path_or_url
 
 EXIT_USER_FAULT = 2
 EXIT_INTERRUPTED = 130
+
+
+class PathOrUrl(click.ParamType):
+    """A local path as `Path`, a URL such as `s3://bucket/set` as `str`."""
+
+    name = "path or URL"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        return value if isinstance(value, Path) else path_or_url(str(value))
 
 
 class LazyGroup(click.Group):

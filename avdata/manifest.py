@@ -1,21 +1,28 @@
 """`manifest.parquet` and `rejects.parquet`: arrow schema of the row types, writing, reading."""
 
+import threading
 import types
 import typing
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from avdata.atomic_writing import partial_path
 from avdata.errors import ShardSetError
 from avdata.schema import ManifestRow, RejectRow
+from avdata.storage import LocalFolder, Location, open_location
+from avdata.storage.ranged_file import RangedFile
 
 MANIFEST_NAME = "manifest.parquet"
 REJECTS_NAME = "rejects.parquet"
+ROWS_A_GROUP = 2048
+"""Rows that a reader must take together; a far reader makes two or three requests a group."""
 
 _ARROW = {
     str: pa.string(),
@@ -49,32 +56,190 @@ class TableWriter:
         self._path, self._schema = path, schema
         self._partial = partial_path(path)
         self._writer = pq.ParquetWriter(self._partial, schema, compression="zstd")
+        self._tables: list[Any] = []
 
     def append(self, rows: Iterable[ManifestRow | RejectRow]) -> None:
-        """Write `rows` as one row group."""
-        table = pa.Table.from_pylist([asdict(row) for row in rows], schema=self._schema)
-        if table.num_rows:
-            self._writer.write_table(table)
+        """Add `rows` behind those before."""
+        self._tables.append(
+            pa.Table.from_pylist([asdict(row) for row in rows], schema=self._schema)
+        )
+        if sum(table.num_rows for table in self._tables) >= ROWS_A_GROUP:
+            self._write()
 
     def close(self) -> None:
         """Finish the file and move it into place."""
+        self._write()
         self._writer.close()
         self._partial.rename(self._path)
 
+    def _write(self) -> None:
+        table = pa.concat_tables(self._tables) if self._tables else None
+        self._tables = []
+        if table is not None and table.num_rows:
+            self._writer.write_table(table.combine_chunks(), row_group_size=table.num_rows)
 
-def read_table(directory: Path, name: str, columns: Sequence[str] | None = None) -> Any:
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class NumberLists:
+    """A column of lists of numbers, all rows in one array."""
+
+    values: np.ndarray
+    first: np.ndarray
+    """Row i has values [first[i], first[i + 1])."""
+
+    def __repr__(self) -> str:
+        return f"NumberLists({len(self.first) - 1} rows, {len(self.values)} {self.values.dtype})"
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The list of a row."""
+        return self.values[self.first[row] : self.first[row + 1]]
+
+
+class LazyTable:
+    """A table whose columns are read when they are first asked for. Threads may share it."""
+
+    def __init__(self, where: Path | str | Location, name: str) -> None:
+        """Read the header.
+
+        Raises:
+            ShardSetError: The file is missing or damaged.
+        """
+        self._where, self._name = open_location(where), name
+        self._file = open_parquet(self._where, name)
+        self._columns: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"LazyTable({self._where.place(self._name)!r}, {self.num_rows} rows)"
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __getitem__(self, column: str) -> Any:
+        """One column, a `pyarrow.ChunkedArray`; it is kept."""
+        if column not in self._columns:
+            self.select([column])
+        return self._columns[column]
+
+    @property
+    def num_rows(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def schema(self) -> Any:
+        """Arrow schema of all columns."""
+        return self._file.schema_arrow
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self.schema.names)
+
+    def select(self, columns: Sequence[str]) -> Any:
+        """Arrow table of some columns; they are kept.
+
+        Raises:
+            ShardSetError: There is no such column, or it cannot be read.
+        """
+        if not columns:
+            return self._read([])
+        with self._lock:
+            missing = [name for name in dict.fromkeys(columns) if name not in self._columns]
+            if missing:
+                table = self._read(missing)
+                self._columns.update((name, table[name]) for name in missing)
+        return pa.table({name: self._columns[name] for name in columns})
+
+    def read(self) -> Any:
+        """Arrow table of all columns; nothing is kept."""
+        with self._lock:
+            return self._read(self.column_names)
+
+    def slice(self, start: int, length: int) -> Any:
+        """Arrow table of rows [start, start + length), of all columns; nothing is kept."""
+        stop = min(start + length, self.num_rows)
+        groups, first, at = [], None, 0
+        for group in range(self._file.num_row_groups):
+            rows = self._file.metadata.row_group(group).num_rows
+            if at < stop and start < at + rows:
+                groups.append(group)
+                first = at if first is None else first
+            at += rows
+        with self._lock:
+            table = self._guarded(partial(self._file.read_row_groups, groups))
+        return table.slice(start - (first or 0), length)
+
+    def lists(self, column: str) -> NumberLists:
+        """A column of lists; read group by group, so that there is never more than one copy."""
+        self._check([column])
+        dtype = self.schema.field(column).type.value_type.to_pandas_dtype()
+        groups, metadata = range(self._file.num_row_groups), self._file.metadata
+        leaf = [metadata.schema.column(i).path.split(".")[0] for i in range(metadata.num_columns)]
+        at = leaf.index(column)
+        # an empty list counts as one, so this is enough
+        room = sum(metadata.row_group(group).column(at).num_values for group in groups)
+        values, num_values = np.empty(room, dtype), 0
+        lengths = [np.zeros(1, np.int64)]
+        for group in groups:
+            with self._lock:
+                table = self._guarded(partial(self._file.read_row_group, group, columns=[column]))
+            for chunk in table[column].chunks:
+                flat = chunk.flatten().to_numpy()
+                values[num_values : num_values + len(flat)] = flat
+                num_values += len(flat)
+                lengths.append(np.diff(chunk.offsets.to_numpy()))
+        first = np.cumsum(np.concatenate(lengths), dtype=np.int64)
+        return NumberLists(values=values[:num_values], first=first)
+
+    def _read(self, columns: list[str]) -> Any:
+        self._check(columns)
+        return self._guarded(partial(self._file.read, columns=columns))
+
+    def _check(self, columns: Iterable[str]) -> None:
+        if unknown := [name for name in columns if name not in self.schema.names]:
+            raise ShardSetError(
+                f"{self._where.place(self._name)} has no column {unknown[0]!r}; its columns are "
+                f"{', '.join(self.schema.names)}"
+            )
+
+    def _guarded(self, read: Callable[[], Any]) -> Any:
+        return _guarded(read, self._where.place(self._name))
+
+
+def read_table(
+    where: Path | str | Location, name: str, columns: Sequence[str] | None = None
+) -> Any:
     """Arrow table of `manifest.parquet` or `rejects.parquet` in a shard set.
 
     Raises:
         ShardSetError: The file is missing, damaged, or lacks a column.
     """
-    path = directory / name
+    table = LazyTable(where, name)
+    return table.read() if columns is None else table.select(columns)
+
+
+def open_parquet(where: Path | str | Location, name: str) -> Any:
+    """`pyarrow.parquet.ParquetFile` of a table in a shard set, near or far.
+
+    Raises:
+        ShardSetError: The file is missing or damaged.
+    """
+    location = open_location(where)
     try:
-        return pq.read_table(path, columns=list(columns) if columns is not None else None)
+        if isinstance(location, LocalFolder):
+            return _guarded(lambda: pq.ParquetFile(location.path / name), location.place(name))
+        file = RangedFile(location, name)
+        return _guarded(lambda: pq.ParquetFile(file, pre_buffer=True), location.place(name))
     except FileNotFoundError:
         raise ShardSetError(
-            f"{directory} has no {name}: the build is not finished; run the same `avdata build` "
+            f"{location} has no {name}: the build is not finished; run the same `avdata build` "
             "again"
         ) from None
+
+
+def _guarded(read: Callable[[], Any], place: str) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise ShardSetError(f"{path} cannot be read: {error}") from None
+        raise ShardSetError(f"{place} cannot be read: {error}") from None

@@ -109,7 +109,8 @@ def derive_set(
             run = _in_processes if num_workers > 1 and len(jobs) > 1 else _in_this_process
             for num_rows in run(jobs, min(num_workers, len(jobs))):
                 on_rows(num_rows)
-        totals = write_tables(out_dir, shards)
+        sidecars = (read_sidecar(out_dir, shard) for shard in shards)
+        totals = write_tables(out_dir, ((shard, None) for shard in shards), sidecars)
         spec = _derived_spec(source, config, totals, build_hash)
         write_atomically(out_dir / DATASET_NAME, spec.model_dump_json(indent=1).encode())
     return DeriveSummary(

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-from avdata.build.worker import BuildContext, ClipDone, ShardJob, build_shard
+from avdata.build.job import BuildContext, ClipDone, ShardJob
+from avdata.build.worker import RowSettled, build_shard
 from avdata.features.logmel import use_one_thread
-from avdata.shards.sidecar import ShardReport
 
 
-def run_local(jobs: Iterable[ShardJob], context: BuildContext) -> Iterator[ClipDone | ShardReport]:
+def run_local(jobs: Iterable[ShardJob], context: BuildContext) -> Iterator[ClipDone]:
     """Build all `jobs`; a clip that hangs or crashes takes this process with it."""
     use_one_thread()
     for job in jobs:
-        yield from build_shard(job, context)
+        for event in build_shard(job, context):
+            if isinstance(event, RowSettled):
+                yield ClipDone(row_index=event.row.row_index, reason=event.reason)

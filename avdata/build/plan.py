@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, overload
 
+from avdata.build.packed_rows import PackedRows, RowPacker
 from avdata.config import LIMITS_OF_THE_MACHINE, BuildConfig
 from avdata.errors import FailureReason
 from avdata.schema import (
@@ -41,11 +45,54 @@ class ShardPlan:
         return len(self.clips) + len(self.rejects)
 
 
+class ShardPlans(Sequence[ShardPlan]):
+    """The plans of all shards, unpacked one at a time: millions of rows fit in memory."""
+
+    def __init__(self, rows: PackedRows, clips_per_shard: int) -> None:
+        self._rows, self._size = rows, clips_per_shard
+
+    def __repr__(self) -> str:
+        return f"ShardPlans({len(self)} shards of {self._size} of {self._rows.num_rows} rows)"
+
+    def __len__(self) -> int:
+        return math.ceil(self._rows.num_rows / self._size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ShardPlans):
+            return NotImplemented
+        return (self._rows, self._size) == (other._rows, other._size)
+
+    def __hash__(self) -> int:
+        return hash((self._rows, self._size))
+
+    @overload
+    def __getitem__(self, index: int) -> ShardPlan: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ShardPlan]: ...
+    def __getitem__(self, index: int | slice) -> ShardPlan | Sequence[ShardPlan]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError(f"shard {index} of {len(self)}")
+        start = at * self._size
+        stop = min(start + self._size, self._rows.num_rows)
+        clips: list[ClipRef] = []
+        rejects: list[RejectRow] = []
+        for row_index, row in enumerate(self._rows.read(start, stop), start):
+            planned = _unpack(row_index, row)
+            if isinstance(planned, ClipRef):
+                clips.append(planned)
+            else:
+                rejects.append(planned)
+        return ShardPlan(shard_index=at, clips=tuple(clips), rejects=tuple(rejects))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlan:
     """All shards of a build, and the facts of the listing that the set's spec states."""
 
-    shards: tuple[ShardPlan, ...]
+    shards: ShardPlans
     num_listed: int
     num_sources: int
     labels: tuple[str, ...]
@@ -56,43 +103,21 @@ class BuildPlan:
 
 
 def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -> BuildPlan:
-    """The plan of a build: every row of the listing is in exactly one shard plan."""
-    keeper = _Keeper()
-    digest = hashlib.sha256()
-    shards: list[ShardPlan] = []
-    refs: list[ClipRef] = []
-    rejects: list[RejectRow] = []
-    rows = list(rows)
-    size = config.shards.size(len(rows))
+    """The plan of a build: every row of the listing is in exactly one shard plan.
 
-    def close_shard() -> None:
-        if refs or rejects:
-            shards.append(
-                ShardPlan(shard_index=len(shards), clips=tuple(refs), rejects=tuple(rejects))
-            )
-            refs.clear()
-            rejects.clear()
-
-    num_listed = 0
-    for row_index, row in enumerate(rows):
-        num_listed += 1
-        digest.update(repr(row).encode())
-        planned = keeper.place(row_index, row)
-        if isinstance(planned, ClipRef):
-            refs.append(planned)
-        else:
-            rejects.append(planned)
-        if len(refs) + len(rejects) == size:
-            close_shard()
-    close_shard()
-    listing_sha256 = digest.hexdigest()
+    Rows are taken one at a time and packed, so that millions of them fit in memory.
+    """
+    keeper, packer = _Keeper(), RowPacker()
+    for row in rows:
+        packer.append(keeper.place(row))
+    packed = packer.finish()
     return BuildPlan(
-        shards=tuple(shards),
-        num_listed=num_listed,
-        num_sources=len(keeper.sources),
+        shards=ShardPlans(packed, config.shards.size(packed.num_rows)),
+        num_listed=packed.num_rows,
+        num_sources=len(keeper.num_clips),
         labels=tuple(sorted(keeper.labels)),
-        listing_sha256=listing_sha256,
-        build_hash=_build_hash(listing_sha256, config),
+        listing_sha256=packed.sha256,
+        build_hash=_build_hash(packed.sha256, config),
     )
 
 
@@ -115,65 +140,102 @@ def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
 
 
 class _Keeper:
-    """Numbers sources, counts their clips and makes keys unique, in listing order."""
+    """Numbers sources, counts their clips and makes keys unique, in listing order.
+
+    What was seen is remembered by 128-bit hashes: one of n rows is taken for another one with a
+    probability of n^2 / 2^129, which is 10^-26 for two million.
+    """
 
     def __init__(self) -> None:
-        self.sources: dict[str, int] = {}
         self.labels: set[str] = set()
-        self._num_clips: list[int] = []
-        self._seen: dict[tuple[str, str | None, float | None, float | None], int] = {}
-        self._keys: set[str] = set()
+        self.num_clips = array("I")
+        """Of each source."""
+        self._sources: dict[bytes, int] = {}
+        self._first_line: dict[bytes, int] = {}
+        self._keys: set[bytes] = set()
 
-    def place(self, row_index: int, row: ListedClip | MalformedLine) -> ClipRef | RejectRow:
+    def place(self, row: ListedClip | MalformedLine) -> list[object]:
+        """The planned row, packed: what `_unpack` takes."""
         if isinstance(row, MalformedLine):
-            return RejectRow(
-                row_index=row_index,
-                line_number=row.line_number,
-                source_id=None,
-                key=None,
-                path=None,
-                listed_start_s=None,
-                listed_end_s=None,
-                labels=[],
-                split=None,
-                reason=FailureReason.MALFORMED_LINE,
-                message=f"{row.message}; line: {row.text!r}",
-                traceback=None,
-            )
+            return [row.line_number, f"{row.message}; line: {row.text!r}"]
         self.labels.update(row.labels)
-        source_index = self.sources.setdefault(row.source_id, len(self.sources))
-        if source_index == len(self._num_clips):
-            self._num_clips.append(0)
-        clip_index = self._num_clips[source_index]
-        self._num_clips[source_index] += 1
-        ref = ClipRef(
-            row_index=row_index,
-            line_number=row.line_number,
-            key=self._unique_key(row),
-            source_id=row.source_id,
-            source_index=source_index,
-            clip_index=clip_index,
-            path=row.path,
-            listed_start_s=row.listed_start_s,
-            listed_end_s=row.listed_end_s,
-            labels=row.labels,
-            split=row.split,
-        )
-        first = self._seen.setdefault(
-            (row.source_id, row.path, row.listed_start_s, row.listed_end_s), row.line_number
-        )
+        name = row.source_id
+        source_index = self._sources.setdefault(_hash128(name), len(self.num_clips))
+        if source_index == len(self.num_clips):
+            self.num_clips.append(0)
+        clip_index = self.num_clips[source_index]
+        self.num_clips[source_index] += 1
+        start, end = row.listed_start_s, row.listed_end_s
+        packed = [
+            row.line_number,
+            self._unique_key(row),
+            name,
+            source_index,
+            clip_index,
+            row.path,
+            start,
+            end,
+            row.labels,
+            row.split,
+        ]
+        clip = _hash128(f"{_same(start)}|{_same(end)}|{name!r}|{row.path!r}")
+        first = self._first_line.setdefault(clip, row.line_number)
         if first != row.line_number:
-            return reject(ref, FailureReason.DUPLICATE, f"the same clip is listed on line {first}")
-        return ref
+            packed.append(first)
+        return packed
 
     def _unique_key(self, row: ListedClip) -> str:
         key = clip_key(row)
-        if key in self._keys:
+        hashed, num_keys = _hash128(key), len(self._keys)
+        self._keys.add(hashed)
+        if len(self._keys) == num_keys:
             # other media of the same name: the path tells them apart, else the line does
             salt = f"{row.path}|{row.source_id}|{row.line_number}"
             key = f"{key[: MAX_KEY_CHARS - 11]}-{_short_hash(salt)}"
-        self._keys.add(key)
+            self._keys.add(_hash128(key))
         return key
+
+
+def _same(time_s: float | None) -> float | None:
+    return None if time_s is None else time_s + 0.0  # 0, 0.0 and -0.0 are one time
+
+
+def _unpack(row_index: int, row: list[Any]) -> ClipRef | RejectRow:
+    if len(row) == 2:
+        line_number, message = row
+        return RejectRow(
+            row_index=row_index,
+            line_number=line_number,
+            source_id=None,
+            key=None,
+            path=None,
+            listed_start_s=None,
+            listed_end_s=None,
+            labels=[],
+            split=None,
+            reason=FailureReason.MALFORMED_LINE,
+            message=message,
+            traceback=None,
+        )
+    line_number, key, source_id, source_index, clip_index, path, start, end, labels, split = row[
+        :10
+    ]
+    ref = ClipRef(
+        row_index=row_index,
+        line_number=line_number,
+        key=key,
+        source_id=source_id,
+        source_index=source_index,
+        clip_index=clip_index,
+        path=path,
+        listed_start_s=start,
+        listed_end_s=end,
+        labels=tuple(labels),
+        split=split,
+    )
+    if len(row) == 10:
+        return ref
+    return reject(ref, FailureReason.DUPLICATE, f"the same clip is listed on line {row[10]}")
 
 
 def clip_key(row: ListedClip) -> str:
@@ -191,6 +253,10 @@ def clip_key(row: ListedClip) -> str:
     if len(key) > MAX_KEY_CHARS - 11:
         key = f"{key[: MAX_KEY_CHARS - 22]}-{_short_hash(name)}"
     return key
+
+
+def _hash128(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _short_hash(text: str) -> str:

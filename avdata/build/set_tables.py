@@ -13,7 +13,7 @@ from avdata.manifest import (
     REJECTS_SCHEMA,
     TableWriter,
 )
-from avdata.shards.sidecar import LogMelSums, read_sidecar
+from avdata.shards.sidecar import LogMelSums, ShardReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,21 +31,33 @@ class SetTotals:
         return sum(self.reasons.values())
 
 
-def write_tables(directory: Path, shards: Iterable[str]) -> SetTotals:
-    """Write manifest and rejects of `shards`, in this order; one sidecar is held at a time.
+def write_tables(
+    directory: Path, shards: Iterable[tuple[str, int | None]], reports: Iterable[ShardReport | None]
+) -> SetTotals:
+    """Write manifest and rejects into `directory`; one sidecar is held at a time.
+
+    Args:
+        directory: A local folder.
+        shards: Name of every shard, and how many rows of a listing it settles, if that is known.
+        reports: Their sidecars.
 
     Raises:
-        BuildError: A shard has no sidecar.
+        BuildError: A shard has no sidecar, or one that settles other rows.
     """
     reasons = Counter[str]()
     num_clips = num_bytes = 0
     sums: LogMelSums | None = None
     manifest = TableWriter(directory / MANIFEST_NAME, MANIFEST_SCHEMA)
     rejects = TableWriter(directory / REJECTS_NAME, REJECTS_SCHEMA)
-    for shard in shards:
-        report = read_sidecar(directory, shard)
+    for (shard, num_rows), report in zip(shards, reports, strict=True):
         if report is None:
             raise BuildError(f"{shard} was not built; run the same command again")
+        settled = len(report.rows) + len(report.rejects)
+        if num_rows is not None and settled != num_rows:
+            raise BuildError(
+                f"{shard} settles {settled} of {num_rows} rows; delete its sidecar and run the "
+                "same command again"
+            )
         manifest.append(report.rows)
         rejects.append(report.rejects)
         reasons.update(row.reason for row in report.rejects)

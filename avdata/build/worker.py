@@ -1,102 +1,122 @@
-"""`build_shard`: one shard from start to sidecar. The unit of work: picklable, idempotent.
+"""`build_shard`: one shard from start to sidecar. The unit of work: idempotent, resumable.
 
 Here is the one boundary where faults of media become rejected rows; a fault that is nobody's
 known case becomes reason `unexpected`, with its traceback, and fails the run's exit status.
 """
 
+import errno
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from avdata.build.plan import ShardPlan, reject
+from avdata.build.commit import commit_shard
+from avdata.build.job import BuildContext, ShardJob
+from avdata.build.plan import reject
 from avdata.build.sample import Sample, build_sample
-from avdata.config import BuildConfig
 from avdata.errors import FailureReason, MediaError
 from avdata.schema import ClipRef, ManifestRow, RejectRow
-from avdata.shards.sidecar import LogMelSums, ShardReport, write_sidecar
-from avdata.shards.writer import ShardWriter
-from avdata.sources.resolve import MediaResolver
+from avdata.shards.sidecar import LogMelSums, ShardReport
+from avdata.shards.writer import PartialTar, ShardWriter
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildContext:
-    """What all shards of a build share."""
-
-    config: BuildConfig
-    out_dir: Path
-    resolver: MediaResolver
-    build_hash: str
+OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "bad_alloc")
+"""How torch and C++ libraries say it, as a RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardJob:
-    """One shard to build."""
+class ShardSoFar:
+    """What an earlier worker did of a shard; `build_shard` goes on from there."""
 
-    plan: ShardPlan
-    quarantine: Mapping[int, tuple[FailureReason, str]] = field(default_factory=dict)
-    """row_index of clips that ended a worker before, with reason and message: not tried again."""
+    tar: PartialTar
+    rows: tuple[ManifestRow | RejectRow, ...]
+    """In the order they were settled."""
+    logmel_sums: LogMelSums | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipDone:
-    """Progress: one more row of a shard is settled."""
+class RowSettled:
+    """One more row of a shard is settled, and what it takes to go on behind it."""
 
-    row_index: int
-    reason: str | None
-    """Why it was rejected; None when it was stored."""
+    row: ManifestRow | RejectRow
+    num_bytes: int
+    """Of the tar: so many are whole samples."""
+    logmel_sums: LogMelSums | None
+    """Over all samples of the shard so far."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was rejected; None when it was stored."""
+        return self.row.reason if isinstance(self.row, RejectRow) else None
 
 
-def build_shard(job: ShardJob, context: BuildContext) -> Iterator[ClipDone | ShardReport]:
+def build_shard(
+    job: ShardJob, context: BuildContext, so_far: ShardSoFar | None = None
+) -> Iterator[PartialTar | RowSettled]:
     """Build, write and commit one shard.
 
-    Yields a `ClipDone` after every row, in the plan's order (rows that the listing itself spoilt
-    come first), and the `ShardReport` at the end.
+    Yields the tar once it is open, then a `RowSettled` after every row that `so_far` lacks: first
+    those that the listing itself spoilt, then clips in the plan's order.
     """
-    plan, config = job.plan, context.config
-    rows: list[ManifestRow] = []
-    rejects = list(plan.rejects)
-    for row in rejects:
-        yield ClipDone(row_index=row.row_index, reason=row.reason)
-    sums: LogMelSums | None = None
-    with ShardWriter(context.out_dir / plan.shard) as writer:
-        for ref in plan.clips:
-            made = _build_or_reject(ref, job, context)
-            if isinstance(made, RejectRow):
-                rejects.append(made)
-                yield ClipDone(row_index=ref.row_index, reason=made.reason)
-                continue
-            ranges = writer.add(ref.key, made.members)
-            rows.append(made.manifest_row(shard=plan.shard, ranges=ranges, fields=config.fields))
-            if made.logmel_sums is not None:
-                sums = made.logmel_sums if sums is None else sums + made.logmel_sums
-            yield ClipDone(row_index=ref.row_index, reason=None)
-        sha256, num_bytes = writer.commit()
-    report = ShardReport(
-        shard=plan.shard,
-        build_hash=context.build_hash,
-        sha256=sha256,
-        num_bytes=num_bytes,
-        rows=rows,
-        rejects=sorted(rejects, key=lambda row: row.row_index),
-        logmel_sums=sums,
-    )
-    write_sidecar(context.out_dir, report)
-    yield report
+    plan = job.plan
+    settled = list(so_far.rows) if so_far else []
+    sums = so_far.logmel_sums if so_far else None
+    context.out_dir.mkdir(parents=True, exist_ok=True)  # of a far set, each machine has its own
+    with ShardWriter(context.out_dir / plan.shard, so_far.tar if so_far else None) as writer:
+        yield PartialTar(path=writer.partial, num_bytes=writer.num_bytes)
+        for planned in _left(job, settled):
+            made = _build_or_reject(planned, context) if isinstance(planned, ClipRef) else planned
+            if isinstance(made, Sample):
+                settled.append(_store(made, writer, job, context))
+                if made.logmel_sums is not None:
+                    sums = made.logmel_sums if sums is None else sums + made.logmel_sums
+            else:
+                settled.append(made)
+            yield RowSettled(
+                row=settled[-1],
+                num_bytes=writer.num_bytes,
+                logmel_sums=sums,
+            )
+        sha256, num_bytes = writer.finish()
+        rejects = [row for row in settled if isinstance(row, RejectRow)]
+        report = ShardReport(
+            shard=plan.shard,
+            build_hash=context.build_hash,
+            sha256=sha256,
+            num_bytes=num_bytes,
+            rows=[row for row in settled if isinstance(row, ManifestRow)],
+            rejects=sorted(rejects, key=lambda row: row.row_index),
+            logmel_sums=sums,
+        )
+        commit_shard(writer, report, plan=plan, context=context)
 
 
-def _build_or_reject(ref: ClipRef, job: ShardJob, context: BuildContext) -> Sample | RejectRow:
-    if ref.row_index in job.quarantine:
-        reason, message = job.quarantine[ref.row_index]
-        return reject(ref, reason, message)
+def _left(job: ShardJob, settled: list[ManifestRow | RejectRow]) -> list[ClipRef | RejectRow]:
+    """What of a shard is not settled; clips that were given up are rows already."""
+    given_up = {row.row_index: row for row in job.given_up}
+    planned = [*job.plan.rejects, *(given_up.get(c.row_index, c) for c in job.plan.clips)]
+    done = {row.row_index for row in settled}
+    return [row for row in planned if row.row_index not in done]
+
+
+def _store(
+    sample: Sample, writer: ShardWriter, job: ShardJob, context: BuildContext
+) -> ManifestRow:
+    ranges = writer.add(sample.ref.key, sample.members)
+    fields = context.config.fields
+    return sample.manifest_row(shard=job.plan.shard, ranges=ranges, fields=fields)
+
+
+def _build_or_reject(ref: ClipRef, context: BuildContext) -> Sample | RejectRow:
     try:
         return build_sample(ref, config=context.config, resolver=context.resolver)
-    except MediaError as error:
-        return reject(ref, error.reason, error.message)
     except Exception as error:
+        if _is_out_of_memory(error):
+            message = _memory_message(error, context)
+            return reject(ref, FailureReason.OUT_OF_MEMORY, message, traceback.format_exc())
+        if isinstance(error, MediaError):
+            return reject(ref, error.reason, error.message)
         logger.exception("unexpected fault at %s (line %d)", ref.key, ref.line_number)
         return reject(
             ref,
@@ -104,3 +124,21 @@ def _build_or_reject(ref: ClipRef, job: ShardJob, context: BuildContext) -> Samp
             f"{type(error).__name__}: {error}",
             traceback.format_exc(),
         )
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, also where a decoder took that for damage of the medium."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, RuntimeError) and any(t in str(error) for t in OUT_OF_MEMORY_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _memory_message(error: Exception, context: BuildContext) -> str:
+    limit = context.config.limits.worker_memory_bytes
+    return f"an allocation was refused ({type(error).__name__}); limits.worker_memory_bytes={limit}"

@@ -75,6 +75,8 @@ def open_media(path: Path, limits: LimitsConfig | None = None) -> Iterator[Input
     """
     try:
         container = av.open(str(path), options=_OPEN_OPTIONS, metadata_errors="ignore")
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
     except av.ArgumentError as error:  # what libavformat answers for a form that is not listed
         raise MediaError(
             FailureReason.FORMAT_NOT_ALLOWED,

@@ -191,6 +191,8 @@ def read_packets(
             num_bytes += packet.size
             if num_bytes > max_bytes:
                 break
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         out.read_error = fault_text(error)
     return out
@@ -234,6 +236,8 @@ def _seek(container: InputContainer, streams: Sequence[Stream], span: Span) -> N
         if first_s <= span.start_s:
             container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
             return
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
     except (av.FFmpegError, OSError):
         pass  # an index that cannot be used: read from the start
     container.seek(0, backward=True, any_frame=False)

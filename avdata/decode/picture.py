@@ -92,6 +92,8 @@ class PictureScaler:
             assert self._size is not None
         try:
             small = self._shrink(frame, self._size)
+        except MemoryError:  # also what FFmpeg raises: no fault of the file
+            raise
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(
                 FailureReason.VIDEO_UNDECODABLE,

@@ -95,10 +95,14 @@ def decoded(stream: VideoStream | AudioStream, packets: list[Packet]) -> Iterato
     for packet in packets:
         try:
             yield from packet.decode()
+        except MemoryError:  # also what FFmpeg raises: no fault of the file
+            raise
         except (av.FFmpegError, ValueError):
             yield None
     try:
         yield from stream.codec_context.decode(None)
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
     except (av.FFmpegError, ValueError):
         yield None
 

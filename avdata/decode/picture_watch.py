@@ -7,7 +7,7 @@ from avdata.decode.clip import PictureVerdicts
 WATCHED_PX = 2048
 """About so many pixels of a picture are looked at, in a regular pattern."""
 STILL_LEVELS = 0.5
-"""Mean change of luma (of 255) below which nothing moves: less than the noise of a camera."""
+"""Mean change of luma in full range below which nothing moves: less than the noise of a camera."""
 BLACK_LEVEL = 24
 """Luma in full range; a picture is black when 98 of 100 pixels are darker."""
 BLACK_SHARE = 0.98
@@ -17,7 +17,9 @@ class PictureWatch:
     """Looks at the pictures that are stored; all have one size."""
 
     def __init__(self, *, limited_range: bool) -> None:
-        self._black_level = 16 + BLACK_LEVEL * 219 / 255 if limited_range else BLACK_LEVEL
+        scale = 219 / 255 if limited_range else 1.0
+        self._black_level = (16 if limited_range else 0) + BLACK_LEVEL * scale
+        self._still_levels = STILL_LEVELS * scale
         self._seen: list[np.ndarray] = []
         self._pictures: list[int] = []
         """Which picture each frame shows."""
@@ -45,6 +47,6 @@ class PictureWatch:
         dark = (seen < self._black_level).sum(1, dtype=np.int64)
         change = np.abs(np.diff(seen.astype(np.int16), axis=0)).mean(1)
         return PictureVerdicts(
-            still_fraction=float((change < STILL_LEVELS).mean()) if len(change) else None,
+            still_fraction=float((change < self._still_levels).mean()) if len(change) else None,
             black_frames=(dark >= BLACK_SHARE * seen.shape[1])[shown],
         )

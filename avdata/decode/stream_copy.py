@@ -92,6 +92,8 @@ def copied_frames(
                 copy.is_keyframe, copy.duration = packet.is_keyframe, packet.duration
                 copy.pts, copy.dts = shown_at, decoded_at
                 container.mux(copy)
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise _cannot_copy(stream, fault_text(error)) from None
     times = sorted(t for t in packets.times_s[which.first : which.stop] if t is not None)

@@ -13,11 +13,11 @@ from avdata.cores import available_cores
 from avdata.errors import ShardSetError
 from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
 from avdata.schema import BuildRecord
+from avdata.shards.build_record import BUILD_NAME
 from avdata.shards.problem import Problem
 from avdata.shards.reader import ShardSet
 from avdata.shards.verify_tables import read_tables
 
-BUILD_NAME = "build.json"
 AGAIN = "run `avdata index` again"
 FRAMES_AT_A_TIME = 64
 

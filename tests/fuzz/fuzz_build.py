@@ -2,7 +2,8 @@
 
     python tests/fuzz/fuzz_build.py SOURCES [--count 2000] [--seed 0] [--workers 2] [--work DIR]
 
-Takes the 20 smallest media files of SOURCES that have sound and pictures, damages them `--count` times (a function of the seed
+Takes the 20 smallest media files of SOURCES that have sound and pictures, damages them `--count`
+times (a function of the seed
 alone), builds all with `avdata build`, and checks: every listed file is one row of the manifest or
 of the rejects, `avdata verify` finds nothing, no process is left, and the driver's memory did not
 grow. Prints one JSON object; ends with 1 when a check fails.

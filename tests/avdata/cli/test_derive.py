@@ -22,6 +22,7 @@ from avdata.features.logmel import stored_log_mel
 from avdata.locking import folder_lock
 from avdata.schema import DatasetSpec
 from avdata.shards.foreign_set import INDEX_SOFTWARE
+from avdata.shards.sidecar import read_sidecar
 
 SETTINGS = ("shards.clips_per_shard=3", "video.short_side_px=32", "video.fps=8")
 """Of the set that the fixture `built` gives."""
@@ -325,5 +326,6 @@ def test_an_interrupt_is_no_loss(built: Path, tmp_path: Path, run: Callable) -> 
 def test_tables_need_every_shard(built: Path, run: Callable, tmp_path: Path) -> None:
     out = derive(run, built, tmp_path / "out", "logmel.num_mels=64")
     (out / "shard-000002.json").unlink()
+    names = [f"shard-{i:06d}.tar" for i in range(3)]
     with pytest.raises(BuildError, match=r"shard-000002.tar was not built; run the same command"):
-        write_tables(out, [f"shard-{i:06d}.tar" for i in range(3)])
+        write_tables(out, [(name, None) for name in names], [read_sidecar(out, n) for n in names])

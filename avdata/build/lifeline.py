@@ -1,0 +1,64 @@
+"""Notices that a service this process needs is gone, before a library ends the process for it."""
+
+import math
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avdata.errors import BuildError
+
+LOOK_EVERY_S = 1.0
+ANSWER_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """Something that listens at a TCP port as long as it lives."""
+
+    name: str
+    host: str
+    port: int
+    patience_s: float
+    """It may be silent for so long, as when it is started again."""
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something takes connections there."""
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_PATIENCE_S).close()
+    except OSError:
+        return False
+    return True
+
+
+class Lifeline:
+    """Looks at services now and then."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._answered_at = dict.fromkeys(services, time.monotonic())
+        self._next_look_at = -math.inf
+        self._all_answered = True
+
+    def check(self) -> bool:
+        """Look at all services, if it is time to; returns whether all answered the last time.
+
+        Raises:
+            BuildError: One has been silent for longer than its patience.
+        """
+        now = time.monotonic()
+        if now < self._next_look_at:
+            return self._all_answered
+        self._all_answered = True
+        for service, answered_at in self._answered_at.items():
+            if answers(service.host, service.port):
+                self._answered_at[service] = now
+                continue
+            self._all_answered = False
+            if now - answered_at > service.patience_s:
+                raise BuildError(
+                    f"{service.name} at {service.host}:{service.port} is gone; what is committed "
+                    "stays: run the same command again when it runs"
+                )
+        self._next_look_at = time.monotonic() + LOOK_EVERY_S
+        return self._all_answered
