@@ -8,6 +8,7 @@ apart from building: a rate is the slope of settled clips over time, without the
 tenth of them. Each round measures
 
     floor       video and sound decoded, nothing kept; one thread, as many processes as workers
+    floor_one   the same in one process: how far the machine's cores are independent
     ray         avdata build on Ray, JPEG at 16 fps and 256 px, FLAC, log-mel
     one         the same on Ray with one worker
     inside      the same in this process, without Ray (compare with `one`)
@@ -74,11 +75,11 @@ def decode_only(path: str) -> int:
     return count
 
 
-def floor_rate(job: Job) -> float:
+def floor_rate(job: Job, num_processes: int) -> float:
     """Clips/s of decoding alone."""
     paths = [str(path) for path in job.files for _ in range(job.repeat)]
-    with multiprocessing.get_context("spawn").Pool(job.workers) as pool:
-        pool.map(decode_only, paths[: job.workers], chunksize=1)  # they are up now
+    with multiprocessing.get_context("spawn").Pool(num_processes) as pool:
+        pool.map(decode_only, paths[:num_processes], chunksize=1)  # they are up now
         started = time.perf_counter()
         pool.map(decode_only, paths, chunksize=1)
         return len(paths) / (time.perf_counter() - started)
@@ -170,7 +171,7 @@ def main() -> None:
             files=files,
             repeat=args.repeat,
             workers=args.workers,
-            settings=("shards.clips_per_shard=10", *args.settings),
+            settings=("shards.clips_per_shard=20", *args.settings),
             work=Path(folder),
         )
         print(json.dumps(measure(job, args.rounds, args.only)))
@@ -190,7 +191,8 @@ def measure(job: Job, rounds: int, only: str | None) -> dict[str, object]:
         return rate
 
     measurements: dict[str, Callable[[], float]] = {
-        "floor": lambda: floor_rate(job),
+        "floor": lambda: floor_rate(job, job.workers),
+        "floor_one": lambda: floor_rate(job, 1),
         "ray": lambda: on_ray(job.workers),
         "one": lambda: on_ray(1),
         "inside": lambda: build_rate(job, run_local)[0],
@@ -220,6 +222,7 @@ def measure(job: Job, rounds: int, only: str | None) -> dict[str, object]:
         "build_to_decode": ratio("ray", "floor"),
         "ray_to_in_process": ratio("one", "inside"),
         "workers_to_one": ratio("ray", "one"),
+        "workers_to_one_of_floor": ratio("floor", "floor_one"),
         "build_to_ffmpeg": ratio("ray", "ffmpeg"),
         "copy_to_jpeg": ratio("copy", "ray"),
         "start_up_s": round(statistics.median(start_up), 1) if start_up else None,

@@ -80,6 +80,10 @@ class StreamPackets:
         self.times_s.append(None if pts is None else pts * self._ticks / self._ticks_per_s)
         self.num_bytes += packet.size
 
+    def ticks(self, time_s: float) -> float:
+        """Seconds in units of the time base."""
+        return time_s * self._ticks_per_s / self._ticks
+
     @property
     def shown(self) -> list[tuple[float, int]]:
         """Time and index of the packets that bring out a picture or sound, in order of time."""
@@ -170,25 +174,25 @@ def read_packets(
         for stream, packets in ((video, out.video), (audio, out.audio))
         if stream is not None and packets is not None
     }
-    stops = {
-        index: stop_s * packets.time_base.denominator / packets.time_base.numerator
-        for index, packets in by_index.items()
-    }
+    stops = {index: packets.ticks(stop_s) for index, packets in by_index.items()}
+    add = {index: packets.add for index, packets in by_index.items()}
     _seek(container, streams, span)
     num_bytes = 0
     try:
         for packet in container.demux(*streams):
-            if not packet.size:
+            size = packet.size
+            if not size:
                 continue
             index, dts = packet.stream_index, packet.dts
-            if dts is not None and dts >= stops.get(index, float("inf")):
-                del stops[index]
             if index not in stops:
+                continue
+            if dts is not None and dts >= stops[index]:
+                del stops[index]
                 if not stops:
                     break
                 continue
-            by_index[index].add(packet)
-            num_bytes += packet.size
+            add[index](packet)
+            num_bytes += size
             if num_bytes > max_bytes:
                 break
     except MemoryError:  # also what FFmpeg raises: no fault of the file

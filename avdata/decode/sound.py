@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -52,7 +53,14 @@ class Waveform:
 class WaveformBuilder:
     """Lays decoded frames out by their times: gaps become silence, overlaps are cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_base: Fraction | None = None) -> None:
+        """Start with nothing.
+
+        Args:
+            time_base: Of all frames, as their stream states it; asking each frame for its own
+                takes longer than laying it out. None asks.
+        """
+        self._time_base = time_base and (time_base.numerator, time_base.denominator)
         self._samples = np.empty((0, 0), np.float32)  # (c, capacity)
         self._num_samples = 0
         self._start_s: float | None = None
@@ -66,7 +74,7 @@ class WaveformBuilder:
         count, num_channels = frame.samples, frame.layout.nb_channels
         if count <= 0 or num_channels <= 0 or frame.sample_rate <= 0:
             return
-        time_s = _time_s(frame)
+        time_s = self._time_s(frame)
         if self._start_s is None:
             self._start_s = time_s or 0.0
             self._rate = frame.sample_rate
@@ -83,6 +91,16 @@ class WaveformBuilder:
             elif drift < -GAP_TOLERANCE_S * self._rate:
                 skip = min(-drift, count)
         _write_samples(frame, self._grow(count - skip), skip)
+
+    def _time_s(self, frame: av.AudioFrame) -> float | None:
+        pts = frame.pts
+        if pts is None:
+            return None
+        if self._time_base:
+            ticks, ticks_per_s = self._time_base
+            return pts * ticks / ticks_per_s
+        base = frame.time_base
+        return None if base is None else pts * base.numerator / base.denominator
 
     def _grow(self, count: int) -> np.ndarray:
         """The next `count` samples of all channels, to be written."""
@@ -215,10 +233,3 @@ def _resampled(samples: np.ndarray, rate_hz: int, spec: AudioSpec) -> Iterator[n
     if len(samples):
         for part in resampler.resample(None):
             yield part.to_ndarray().reshape(-1, spec.num_channels).T
-
-
-def _time_s(frame: av.AudioFrame) -> float | None:
-    base = frame.time_base if frame.pts is not None else None
-    if frame.pts is None or base is None:
-        return None
-    return frame.pts * base.numerator / base.denominator

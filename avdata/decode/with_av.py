@@ -166,7 +166,7 @@ class _Decoding:
 
     def _decode_audio(self, packets: StreamPackets) -> Waveform:
         assert self.audio is not None
-        builder = WaveformBuilder()
+        builder = WaveformBuilder(self.audio.time_base)
         bad = 0
         for frame in decoded(self.audio, packets.packets):
             if frame is None:

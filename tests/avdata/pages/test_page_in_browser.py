@@ -175,7 +175,7 @@ def test_keys(browser, page: Path) -> None:
     assert browser.evaluate("byId('detail-key').textContent") == "clip_0"
     browser.press("Escape", 27)
     browser.wait_for("!dialog.open")
-    assert browser.evaluate("audio.paused")
+    browser.wait_for("audio.paused")
     # the card that was opened has the focus again, and the arrows go on from it
     assert browser.evaluate("document.activeElement.dataset.sample") == "0"
     browser.press("ArrowRight", 39)
