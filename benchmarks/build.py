@@ -34,7 +34,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -185,8 +185,9 @@ def measure(job: Job, rounds: int, only: str | None) -> dict[str, object]:
 
     start_up: list[float] = []
 
-    def on_ray(num_workers: int, *settings: str) -> float:
-        rate, seconds = build_rate(job, ray(num_workers), *settings)
+    def on_ray(num_workers: int, *settings: str, longer: int = 1) -> float:
+        many = replace(job, repeat=longer * job.repeat)
+        rate, seconds = build_rate(many, ray(num_workers), *settings)
         start_up.append(seconds)
         return rate
 
@@ -196,7 +197,7 @@ def measure(job: Job, rounds: int, only: str | None) -> dict[str, object]:
         "ray": lambda: on_ray(job.workers),
         "one": lambda: on_ray(1),
         "inside": lambda: build_rate(job, run_local)[0],
-        "copy": lambda: on_ray(job.workers, "frames.codec=copy"),
+        "copy": lambda: on_ray(job.workers, "frames.codec=copy", longer=8),
         "ffmpeg": lambda: ffmpeg_rate(job),
     }
     wanted = only.split(",") if only else list(measurements)

