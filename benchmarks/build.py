@@ -15,7 +15,8 @@ tenth of them. Each round measures
     copy        as `ray`, with frames.codec=copy
     ffmpeg      one ffmpeg process a clip, as many at a time as workers
 
-and the last line is one JSON object with the medians and their ratios.
+and the last line is one JSON object with the medians, their ratios, and the milliseconds of the
+parts of a clip (see `stages.py`).
 """
 
 import os
@@ -39,6 +40,7 @@ from pathlib import Path
 
 import av
 import imageio_ffmpeg
+from stages import stage_milliseconds
 
 from avdata.build.job import BuildContext, ClipDone, ShardJob
 from avdata.build.local import run_local
@@ -48,6 +50,9 @@ from avdata.build.run import run_build
 from avdata.config import BuildConfig, build_settings
 from avdata.schema import ListedClip
 from avdata.sources import MediaResolver
+
+STAGE_FILES = 20
+"""So many files are enough to see where the time goes."""
 
 Execute = Callable[[Iterator[ShardJob], BuildContext], Iterator[ClipDone]]
 
@@ -61,6 +66,29 @@ class Job:
     workers: int
     settings: tuple[str, ...]
     work: Path
+    cut_s: float = 0.0
+    """Clips are cut from the files by time, so long each; 0 takes whole files."""
+
+    @property
+    def num_cuts(self) -> int:
+        """Clips a file."""
+        if not self.cut_s:
+            return 1
+        with av.open(str(self.files[0])) as container:
+            return int((container.duration or 0) / 1e6 // self.cut_s)
+
+    def rows(self) -> list[ListedClip]:
+        """The listing."""
+        spans: list[tuple[float | None, float | None]] = [(None, None)]
+        if self.cut_s:
+            spans = [(self.cut_s * i, self.cut_s * (i + 1)) for i in range(self.num_cuts)]
+        clips = [(path, *span) for path in link_media(self) for span in spans]
+        return [
+            ListedClip(
+                line_number=i, source_id=path, path=path, listed_start_s=start, listed_end_s=end
+            )
+            for i, (path, start, end) in enumerate(clips, 1)
+        ]
 
 
 def decode_only(path: str) -> int:
@@ -82,15 +110,13 @@ def floor_rate(job: Job, num_processes: int) -> float:
         pool.map(decode_only, paths[:num_processes], chunksize=1)  # they are up now
         started = time.perf_counter()
         pool.map(decode_only, paths, chunksize=1)
-        return len(paths) / (time.perf_counter() - started)
+        return len(paths) * job.num_cuts / (time.perf_counter() - started)
 
 
 def build_rate(job: Job, execute: Execute, *settings: str) -> tuple[float, float]:
     """Clips/s of a build from its first to its last settled clip, and seconds until the first."""
     config = build_settings(BuildConfig, {}, (*job.settings, *settings))
-    links = link_media(job)
-    rows = [ListedClip(line_number=i, source_id=p, path=p) for i, p in enumerate(links, 1)]
-    plan = make_plan(rows, config)
+    plan = make_plan(job.rows(), config)
     out = Path(tempfile.mkdtemp(dir=job.work))
     resolver = MediaResolver(job.work / "links", job.work)
     context = BuildContext(
@@ -107,7 +133,7 @@ def build_rate(job: Job, execute: Execute, *settings: str) -> tuple[float, float
             settled.append(time.perf_counter()) if isinstance(event, ClipDone) else None
         ),
     )
-    assert summary.ok == len(links), summary
+    assert summary.ok == plan.num_listed, summary
     shutil.rmtree(out)
     # rows are reported in batches and the last shard leaves workers idle: slope of the middle
     times = settled[len(settled) // 10 : len(settled) * 9 // 10]
@@ -158,6 +184,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="how often each file is built")
+    parser.add_argument("--cut", type=float, default=0.0, help="cut clips of so many seconds")
     parser.add_argument("--set", dest="settings", action="append", default=["video.quality=90"])
     parser.add_argument("--only", help="measurements, as in floor,ray")
     parser.add_argument("--work", type=Path, help="where shards go [default: a temporary folder]")
@@ -173,6 +200,7 @@ def main() -> None:
             workers=args.workers,
             settings=("shards.clips_per_shard=20", *args.settings),
             work=Path(folder),
+            cut_s=args.cut,
         )
         print(json.dumps(measure(job, args.rounds, args.only)))
 
@@ -214,12 +242,15 @@ def measure(job: Job, rounds: int, only: str | None) -> dict[str, object]:
         pairs = zip(rates[over], rates[under], strict=True)
         return round(statistics.median(a / b for a, b in pairs), 3)
 
+    config = build_settings(BuildConfig, {}, job.settings)
     return {
         "files": len(job.files),
-        "clips_a_build": len(job.files) * job.repeat,
+        "clips_a_build": len(job.files) * job.repeat * job.num_cuts,
         "workers": job.workers,
         "settings": job.settings,
         "clips_per_s": {name: round(rate, 2) for name, rate in medians.items()},
+        "clips_per_s_core": round(medians["ray"] / job.workers, 2) if "ray" in medians else None,
+        "milliseconds": stage_milliseconds(job.files[:STAGE_FILES], config) if not only else None,
         "build_to_decode": ratio("ray", "floor"),
         "ray_to_in_process": ratio("one", "inside"),
         "workers_to_one": ratio("ray", "one"),
