@@ -127,7 +127,27 @@ def expand_logmel_preset(table: dict[str, object]) -> dict[str, object]:
     return {**LOGMEL_PRESETS[name], **explicit}
 
 
-class BuildConfig(Spec):
+class FieldsConfig(Spec):
+    """What is stored of a clip: base of the settings of builds and of derived sets."""
+
+    fields: tuple[FieldName, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _logmel_preset(cls, data: object) -> object:
+        """`logmel.preset` names a whole set of log-mel settings."""
+        if not isinstance(data, dict) or not isinstance(data.get("logmel"), dict):
+            return data
+        return {**data, "logmel": expand_logmel_preset(data["logmel"])}
+
+    @model_validator(mode="after")
+    def _each_field_once(self) -> "FieldsConfig":
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"fields={list(self.fields)} must name each field once, at least one")
+        return self
+
+
+class BuildConfig(FieldsConfig):
     """Everything that shapes the bytes of a shard set, but for the listing."""
 
     fields: tuple[FieldName, ...] = ("frames", "audio", "logmel")
@@ -150,18 +170,8 @@ class BuildConfig(Spec):
             "video": {**video, **data["frames"]} if isinstance(video, dict) else video,
         }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _logmel_preset(cls, data: object) -> object:
-        """`logmel.preset` names a whole set of log-mel settings."""
-        if not isinstance(data, dict) or not isinstance(data.get("logmel"), dict):
-            return data
-        return {**data, "logmel": expand_logmel_preset(data["logmel"])}
-
     @model_validator(mode="after")
     def _consistent(self) -> "BuildConfig":
-        if not self.fields or len(set(self.fields)) != len(self.fields):
-            raise ValueError(f"fields={list(self.fields)} must name each field once, at least one")
         if "logmel" in self.fields and self.logmel.sample_rate_hz != self.audio.sample_rate_hz:
             raise ValueError(
                 f"logmel.sample_rate_hz={self.logmel.sample_rate_hz} must equal "

@@ -4,43 +4,24 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from pydantic import model_validator
-
 from avdata.build.plan import software_versions
-from avdata.config import build_settings, expand_logmel_preset, parse_assignment
+from avdata.config import FieldsConfig, build_settings, parse_assignment
 from avdata.errors import ConfigError
 from avdata.schema import (
     SCHEMA_VERSION,
     AudioSpec,
     DatasetSpec,
-    FieldName,
     LogMelSpec,
-    Spec,
 )
 
 
-class DeriveConfig(Spec):
+class DeriveConfig(FieldsConfig):
     """What a derived set stores; frames are taken over as they are."""
 
-    fields: tuple[FieldName, ...]
     audio: AudioSpec | None = None
     """Of the stored sound: `sample_rate_hz` can be lowered."""
     logmel: LogMelSpec | None = None
     """`sample_rate_hz` can be lower than that of the stored sound."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _logmel_preset(cls, data: object) -> object:
-        """`logmel.preset` names a whole set of log-mel settings."""
-        if not isinstance(data, dict) or not isinstance(data.get("logmel"), dict):
-            return data
-        return {**data, "logmel": expand_logmel_preset(data["logmel"])}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "DeriveConfig":
-        if not self.fields or len(set(self.fields)) != len(self.fields):
-            raise ValueError(f"fields={list(self.fields)} must name each field once, at least one")
-        return self
 
 
 def derive_config(source: DatasetSpec, assignments: Iterable[str]) -> DeriveConfig:
