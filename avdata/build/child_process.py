@@ -57,6 +57,8 @@ class ChildProcess:
     def __init__(self, context: BuildContext) -> None:
         self._limit_bytes = context.config.limits.worker_memory_bytes
         self._memory_kills = count_memory_kills()
+        # the peak that the system tells of a process counts what it was forked from
+        self._forked_bytes = resident_bytes(os.getpid()) or 0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         flags = fcntl.fcntl(self._errors, fcntl.F_GETFL)
         fcntl.fcntl(self._errors, fcntl.F_SETFL, flags | os.O_APPEND)
@@ -157,7 +159,7 @@ class ChildProcess:
             message = "the system ended the worker process for want of memory"
             return self._lost(FailureReason.OUT_OF_MEMORY, message)
         near = self._resident_bytes > NEAR_LIMIT * self._limit_bytes
-        if near or peak_bytes > self._limit_bytes:
+        if near or peak_bytes > max(self._limit_bytes, 1.1 * self._forked_bytes):
             message = (
                 f"the worker process {how} when it held nearly "
                 f"limits.worker_memory_bytes={self._limit_bytes}"

@@ -1,11 +1,15 @@
 """Notices that a service this process needs is gone, before a library ends the process for it."""
 
 import math
+import os
 import socket
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from avdata.command_line import EXIT_USER_FAULT
 from avdata.errors import BuildError
 
 LOOK_EVERY_S = 1.0
@@ -62,3 +66,35 @@ class Lifeline:
                 )
         self._next_look_at = time.monotonic() + LOOK_EVERY_S
         return self._all_answered
+
+
+class LastResort:
+    """A context that ends this process when a service is gone and its caller cannot say so.
+
+    A library that waits for a dead service may not come back for a minute, and then end the
+    process without a word. A thread looks too; a caller that leaves the context in time is faster.
+    """
+
+    def __init__(self, services: Sequence[Service], *, grace_s: float) -> None:
+        self._services, self._grace_s = services, grace_s
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="avdata-lifeline", daemon=True)
+
+    def __enter__(self) -> "LastResort":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    def _watch(self) -> None:
+        lifeline = Lifeline(self._services)
+        while not self._left.wait(LOOK_EVERY_S):
+            try:
+                lifeline.check()
+            except BuildError as error:
+                if not self._left.wait(self._grace_s):
+                    sys.stderr.write(f"avdata: {error}\n")
+                    sys.stderr.flush()
+                    os._exit(EXIT_USER_FAULT)
+                return

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avdata.build.job import BuildContext, ClipDone, ShardJob
-from avdata.build.lifeline import Lifeline, Service, answers
+from avdata.build.lifeline import LastResort, Lifeline, Service, answers
 from avdata.build.plan import reject
 from avdata.build.supervisor import Supervisor
 from avdata.errors import BuildError, FailureReason
@@ -46,6 +46,8 @@ MAX_FAILED_STARTS = 3
 """In a row, with growing pauses between them."""
 START_PATIENCE_S = 600.0
 """Until the first worker is up; a cluster may have to start a node for it."""
+STUCK_PATIENCE_S = 5.0
+"""In a call of Ray, when what it waits for is known to be gone."""
 MAX_LOSSES_AT_ONE_CLIP = 5
 """Of whole actors: a clip that takes down its supervisor too must not go round for ever."""
 
@@ -159,7 +161,7 @@ def _connect(address: str | None, num_workers: int | None) -> None:
         raise BuildError(_UNREACHABLE.format(address=address, error=error)) from error
 
 
-def _lifeline() -> Lifeline:
+def _services() -> list[Service]:
     context = ray.get_runtime_context()
     own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     head_host, _, head_port = context.gcs_address.rpartition(":")
@@ -175,7 +177,7 @@ def _lifeline() -> Lifeline:
         port=own["NodeManagerPort"],
         patience_s=NODE_PATIENCE_S,
     )
-    return Lifeline([head, node])
+    return [head, node]
 
 
 class _Pool:
@@ -199,10 +201,15 @@ class _Pool:
         self._failed_starts = 0
         self._start_again_at = 0.0
         self._no_worker_since: float | None = None
-        self._lifeline = _lifeline()
+        self._services = _services()
+        self._lifeline = Lifeline(self._services)
 
     def run(self) -> Iterator[ClipDone]:
         """Build everything."""
+        with LastResort(self._services, grace_s=STUCK_PATIENCE_S):
+            yield from self._run()
+
+    def _run(self) -> Iterator[ClipDone]:
         while True:
             if self._lifeline.check():  # else it would wait for the head, and end with it
                 self._look_at_cluster()

@@ -73,10 +73,13 @@ def main() -> None:
         check(wait_for(lambda: len(decoding_processes()) == 3, LONG_S), "each node has a worker")
         wait_for(lambda: num_done(out) >= 2, LONG_S)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        check(wait_for(lambda: len(decoding_processes()) == 2, 30), "a lost node leaves no process")
+        check(
+            wait_for(lambda: len(decoding_processes()) == 2, LONG_S),
+            "a lost node leaves no process",
+        )
         cluster.add_node(num_cpus=1)
         at = num_done(out)
-        check(wait_for(lambda: len(decoding_processes()) == 3, 30), "a node that comes is used")
+        check(wait_for(lambda: len(decoding_processes()) == 3, LONG_S), "a node that comes is used")
         check(build.poll() is None, f"it came in mid-build, after {at} shards")
         wait_for(lambda: num_done(out) >= at + 4, LONG_S)
         cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)

@@ -294,7 +294,10 @@ def start_with(code: str, source: Path, out: Path, tmp_path: Path) -> "subproces
     """A derive with two workers, each of which first runs `code`."""
     is_worker = "'multiprocessing.spawn' in ' '.join(sys.orig_argv)"
     (tmp_path / "sitecustomize.py").write_text(
-        f"import os, sys, time\nif {is_worker}:\n    {code}\n"
+        "import os, signal, sys, time\n"
+        # a shell that runs the tests in the background has them ignore interrupts
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"if {is_worker}:\n    {code}\n"
     )
     command = [sys.executable, "-c", "from avdata.cli import main; main()", "derive", str(source)]
     command += ["--out", str(out), "--set", "logmel.num_mels=64", "--workers", "2"]
