@@ -94,7 +94,7 @@ class LastResort:
                 lifeline.check()
             except BuildError as error:
                 if not self._left.wait(self._grace_s):
-                    sys.stderr.write(f"avdata: {error}\n")
+                    sys.stderr.write(f"avdata: error: {error}\n")
                     sys.stderr.flush()
                     os._exit(EXIT_USER_FAULT)
                 return
