@@ -22,7 +22,8 @@ def first_line(path: Path) -> str:
     text = path.read_text()
     if path.suffix == ".py":
         return (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].replace("\n", " ")
-    head = text.strip().splitlines()[0]
+    lines = text.strip().splitlines()
+    head = next(line for line in lines if line.startswith(COMMENT_MARKS))
     for mark in COMMENT_MARKS:
         head = head.replace(mark, "")
     return head.strip()

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -57,8 +58,9 @@ class ChildProcess:
     def __init__(self, context: BuildContext) -> None:
         self._limit_bytes = context.config.limits.worker_memory_bytes
         self._memory_kills = count_memory_kills()
-        # the peak that the system tells of a process counts what it was forked from
-        self._forked_bytes = resident_bytes(os.getpid()) or 0
+        # the peak that the system tells of a process counts that of the one it was forked from
+        own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._forked_bytes = own_peak * MAXRSS_UNIT_BYTES
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         flags = fcntl.fcntl(self._errors, fcntl.F_GETFL)
         fcntl.fcntl(self._errors, fcntl.F_SETFL, flags | os.O_APPEND)
@@ -159,7 +161,7 @@ class ChildProcess:
             message = "the system ended the worker process for want of memory"
             return self._lost(FailureReason.OUT_OF_MEMORY, message)
         near = self._resident_bytes > NEAR_LIMIT * self._limit_bytes
-        if near or peak_bytes > max(self._limit_bytes, 1.1 * self._forked_bytes):
+        if near or peak_bytes > max(self._limit_bytes, 1.05 * self._forked_bytes):
             message = (
                 f"the worker process {how} when it held nearly "
                 f"limits.worker_memory_bytes={self._limit_bytes}"
