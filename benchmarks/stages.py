@@ -21,6 +21,8 @@ PARTS: tuple[tuple[object, str, str], ...] = (
     (with_av, "read_packets", "demux"),
     (with_av._Decoding, "_decode_audio", "decode sound"),
     (with_av._Decoding, "_picture_run", "decode pictures"),
+    (with_av._Decoding, "_key_picture", "key picture"),
+    (with_av, "copied_frames", "mux"),
     (picture_run, "_skippable", "choose pictures"),
     (picture.PictureScaler, "planes", "scale"),
     (frame_stores.simplejpeg, "encode_jpeg_yuv_planes", "jpeg"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import av
 from av.audio.stream import AudioStream
@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
+from avdata.media_tracks import AnyStream, default_track, use_one_thread
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2",
@@ -55,14 +56,8 @@ _OPEN_OPTIONS = {
 }
 """Local files; the listed containers; no tracks of a movie that lie in other files."""
 
-ATTACHED_PICTURE = 0x400
-"""`AV_DISPOSITION_ATTACHED_PIC`: cover art."""
-DEFAULT_TRACK = 0x1
-"""`AV_DISPOSITION_DEFAULT`."""
 CLOCK_UNIT = 1_000_000
 """`AV_TIME_BASE`."""
-
-AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 @contextmanager
@@ -141,19 +136,15 @@ def pick_audio(container: InputContainer, limits: LimitsConfig) -> AudioStream:
 def _pick(
     container: InputContainer, streams: Sequence[AnyStream], kind: Literal["video", "audio"]
 ) -> AnyStream:
-    candidates = [s for s in streams if not int(s.disposition) & ATTACHED_PICTURE]
-    if not candidates:
+    stream = default_track(streams)
+    if stream is None:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         reason = FailureReason.NO_VIDEO if kind == "video" else FailureReason.NO_AUDIO
         raise MediaError(reason, f"no {kind} stream; the file holds {kinds}")
-    flagged = [s for s in candidates if int(s.disposition) & DEFAULT_TRACK]
-    stream = (flagged or candidates)[0]
     if stream.codec_context is None:
         reason = FailureReason(f"{kind}_undecodable")
         raise MediaError(reason, f"no decoder for {kind} stream {stream.index}")
-    # one thread: the builder has a process a core, and frame threads cost 13-19 % more CPU
-    stream.codec_context.thread_type = "NONE"
-    stream.codec_context.thread_count = 1
+    use_one_thread(stream)
     return stream
 
 

@@ -15,8 +15,8 @@ from av.video.reformatter import VideoReformatter
 from avdata.config import LimitsConfig
 from avdata.decode.media import check_pixels
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_geometry import stored_size, upright_turns
 
-MAX_LONG_SIDE_PX = 8192
 BT709 = 1
 """`AVCOL_SPC_BT709`."""
 LIMITED_RANGE = 1
@@ -28,38 +28,6 @@ _FORMATS: dict[Range, tuple[str, str]] = {
     "limited": ("yuv420p", "MPEG"),
 }
 """Pixel format and FFmpeg's name of the range."""
-
-
-def stored_size(
-    width_px: int, height_px: int, *, pixel_aspect: Fraction, short_side_px: int
-) -> tuple[int, int]:
-    """Width and height, both even, of a picture with square pixels and the given short side.
-
-    Raises:
-        MediaError: The picture is so narrow that its long side would pass 8192 pixels.
-    """
-    width = float(width_px * pixel_aspect)
-    scale = short_side_px / min(width, height_px)
-    size = (2 * round(width * scale / 2), 2 * round(height_px * scale / 2))
-    if max(size) > MAX_LONG_SIDE_PX:
-        raise MediaError(
-            FailureReason.TOO_MANY_PIXELS,
-            f"a {width_px}x{height_px} picture would be stored as {size[0]}x{size[1]}; the long "
-            f"side may have {MAX_LONG_SIDE_PX} pixels",
-        )
-    return size
-
-
-def usable_aspect(pixel_aspect: Fraction | None) -> Fraction:
-    """Width by height of a pixel; 1 where the file states nothing or nonsense."""
-    if pixel_aspect is not None and Fraction(1, 20) <= pixel_aspect <= 20:
-        return pixel_aspect
-    return Fraction(1)
-
-
-def upright_turns(rotation_deg: int) -> int:
-    """Quarter turns counterclockwise that set a picture upright; odd angles count as none."""
-    return (rotation_deg // 90) % 4 if abs(rotation_deg) <= 360 and rotation_deg % 90 == 0 else 0
 
 
 class PictureScaler:

@@ -33,12 +33,13 @@ from avdata.decode.packets import (
     media_span,
     read_packets,
 )
-from avdata.decode.picture import PictureScaler, stored_size, upright_turns, usable_aspect
+from avdata.decode.picture import PictureScaler
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
 from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import sound_verdicts
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_geometry import stored_size, upright_turns, usable_aspect
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0

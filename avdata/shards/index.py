@@ -33,6 +33,7 @@ from avdata.manifest import (
     TableWriter,
 )
 from avdata.schema import SCHEMA_VERSION, BuildRecord, DatasetSpec, ManifestRow, RejectRow
+from avdata.shards.build_record import BUILD_NAME
 from avdata.shards.foreign_set import INDEX_MARK, INDEX_SOFTWARE
 from avdata.shards.index_sample import (
     FrameKind,
@@ -44,7 +45,6 @@ from avdata.shards.index_sample import (
 from avdata.shards.reader import DATASET_NAME
 from avdata.shards.tar_contents import read_contents
 
-BUILD_NAME = "build.json"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 END_OF_TAR_BYTES = 1024
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_geometry import usable_aspect
 from avdata.shards.container_form import container_form
 from avdata.shards.foreign_sound import npy_samples, pick_audio
 from avdata.shards.video_member import PNG_MAGIC, pick_video
@@ -199,7 +200,7 @@ class _Tracks:
             end_s=end_s,
             width_px=first.width,
             height_px=first.height,
-            pixel_aspect=float(aspect) if aspect and 0.05 <= aspect <= 20 else 1.0,
+            pixel_aspect=float(usable_aspect(aspect)),
             rotation_deg=first.rotation,
             codec=video.codec_context.name,
             stream_index=video.index,

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_geometry import stored_size, upright_turns
 from avdata.schema import AudioSpec, ManifestRow, RejectRow, Spec, VideoSpec
 from avdata.shards.index_media import (
     ContainerTracks,
@@ -20,12 +21,10 @@ from avdata.shards.index_media import (
 )
 from avdata.shards.index_members import Member, Roles, SampleTexts, find_roles, read_texts
 from avdata.shards.tar_contents import TarSample
-from avdata.shards.video_member import upright_turns
 from avdata.shards.writer import ByteRange
 
 GRID_SLACK = 1e-3
 """A frame may lack this share of its duration at the clip's end."""
-MAX_LONG_SIDE_PX = 8192
 NOWHERE = ByteRange(offset=0, size=0)
 FrameKind = Literal["video", "pictures"]
 
@@ -229,15 +228,12 @@ class _Indexing:
 
     def _stored_size(self, video: VideoTrack) -> tuple[int, int]:
         """Even width and height, upright, with square pixels and the short side that is asked."""
-        width = video.width_px * video.pixel_aspect
-        scale = self.config.video.short_side_px / min(width, float(video.height_px))
-        size = (2 * round(width * scale / 2), 2 * round(video.height_px * scale / 2))
-        if max(size) > MAX_LONG_SIDE_PX:
-            raise MediaError(
-                FailureReason.TOO_MANY_PIXELS,
-                f"a {video.width_px}x{video.height_px} picture would be read as "
-                f"{size[0]}x{size[1]}; the long side may have {MAX_LONG_SIDE_PX} pixels",
-            )
+        size = stored_size(
+            video.width_px,
+            video.height_px,
+            pixel_aspect=video.pixel_aspect,
+            short_side_px=self.config.video.short_side_px,
+        )
         return size[::-1] if upright_turns(video.rotation_deg) % 2 else size
 
     def _picture_frames(self, pictures: tuple[Member, ...], sound_s: float) -> _Frames:

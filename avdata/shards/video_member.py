@@ -22,16 +22,14 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
+from avdata.media_tracks import default_track, use_one_thread
+from avdata.picture_geometry import upright_turns
 from avdata.schema import FRAMES_INDEX_SUFFIX
 from avdata.shards.codec import decode_array_head, decode_frame
 from avdata.shards.container_form import container_form
 
 NAL_START = b"\0\0\0\1"
 NAL_LENGTH_BYTES = len(NAL_START)
-ATTACHED_PICTURE = 0x400
-"""`AV_DISPOSITION_ATTACHED_PIC`: cover art."""
-DEFAULT_TRACK = 0x1
-"""`AV_DISPOSITION_DEFAULT`."""
 CLOCK_UNIT = 1_000_000
 """`AV_TIME_BASE`."""
 TIME_TOLERANCE_S = 1e-3
@@ -202,19 +200,11 @@ def _first_picture_s(block: memoryview) -> float:
 
 def pick_video(container: InputContainer) -> VideoStream | None:
     """The stream that a player would show: flagged default, else the first; no cover art."""
-    streams = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
-    flagged = [s for s in streams if int(s.disposition) & DEFAULT_TRACK]
-    chosen = (flagged or streams)[:1]
-    if not chosen or chosen[0].codec_context is None:
+    stream = default_track(container.streams.video)
+    if stream is None or stream.codec_context is None:
         return None
-    chosen[0].codec_context.thread_type = "NONE"
-    chosen[0].codec_context.thread_count = 1
-    return chosen[0]
-
-
-def upright_turns(rotation_deg: int) -> int:
-    """Quarter turns counterclockwise that set a picture upright; odd angles count as none."""
-    return (rotation_deg // 90) % 4 if abs(rotation_deg) <= 360 and rotation_deg % 90 == 0 else 0
+    use_one_thread(stream)
+    return stream
 
 
 def _decode_times(
