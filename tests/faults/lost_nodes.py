@@ -65,6 +65,9 @@ def main() -> None:
         subprocess.run(command(media, calm, 0), check=True, capture_output=True)
         # from now on: decoders of all new processes are slow
         os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)
+        hold = folder / "hold"
+        hold.touch()  # so that the build cannot end before the other node has come
+        os.environ["AV_FAULTS_HOLD"] = str(hold)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
@@ -81,6 +84,7 @@ def main() -> None:
         at = num_done(out)
         check(wait_for(lambda: len(decoding_processes()) == 3, LONG_S), "a node that comes is used")
         check(build.poll() is None, f"it came in mid-build, after {at} shards")
+        hold.unlink()
         wait_for(lambda: num_done(out) >= at + 4, LONG_S)
         cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
         began = time.monotonic()

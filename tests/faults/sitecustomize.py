@@ -2,7 +2,7 @@
 
 `av.open` of a file named `fault_KIND.mp4` or `fault_KIND-12.mp4` does what KIND says before
 anything is read. KIND_once does it the first time only, as far as the folder AV_FAULTS_SEEN
-remembers.
+remembers. While the file AV_FAULTS_HOLD exists, slow ones with a number from HELD_FROM on wait.
 """
 
 import ctypes
@@ -63,6 +63,15 @@ def ask_for_a_terabyte() -> None:
     bytearray(1 << 40)
 
 
+HELD_FROM = 80
+
+
+def slow(number: int) -> None:
+    time.sleep(0.1)
+    while number >= HELD_FROM and os.path.exists(os.environ.get("AV_FAULTS_HOLD", "")):
+        time.sleep(0.05)
+
+
 FAULTS = {
     "segfault": segfault,
     "abort": os.abort,
@@ -77,22 +86,24 @@ FAULTS = {
     "killed_with_supervisor": lambda: os.kill(os.getppid(), signal.SIGKILL),
     "exit": lambda: os._exit(7),
     "bug": lambda: {}["no such key"],
-    "slow": lambda: time.sleep(0.1),
     "chatter": lambda: os.write(1, b"a library prints to standard output\n" * 10_000),
 }
 
 
 def _misbehave(path: object) -> None:
-    match = re.fullmatch(r"fault_(\w+?)(_once)?(?:-\d+)?", Path(str(path)).stem)
+    match = re.fullmatch(r"fault_(\w+?)(_once)?(?:-(\d+))?", Path(str(path)).stem)
     if match is None:
         return
-    kind, once = match.groups()
+    kind, once, number = match.groups()
     if once:
         seen = Path(os.environ["AV_FAULTS_SEEN"], kind)
         if seen.exists():
             return
         seen.touch()
-    FAULTS[kind]()
+    if kind == "slow":
+        slow(int(number or 0))
+    else:
+        FAULTS[kind]()
 
 
 def _wrap(av: ModuleType) -> None:
