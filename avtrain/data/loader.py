@@ -28,6 +28,10 @@ class View(Protocol[Batch]):
         """Write an item into its slot; called from several threads, for different slots."""
         ...
 
+    def select(self, batch: Batch, slots: list[int]) -> Batch:
+        """A batch of only these slots: what is left where others could not be filled."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedBatch(Generic[Batch]):

@@ -16,7 +16,7 @@ from avtrain.engine.config import FitConfig
 from avtrain.engine.journal import Journal, LogLine
 from avtrain.engine.loss_window import LossWindow
 from avtrain.engine.stop_request import StopRequest
-from avtrain.methods import Method
+from avtrain.methods import Method, StepFacts
 
 EndReason = Literal["finished", "max_minutes", "stopped"]
 
@@ -122,8 +122,14 @@ def train(
         keys = [training.keys[item.sample] for item in loaded.items]
         num_seen = state.step * training.plan.global_batch_size
         epoch = num_seen // training.plan.epoch_length
-        if epoch != epoch_before(training.plan, num_seen):
-            method.on_epoch(epoch)
+        method.before_step(
+            StepFacts(
+                step=state.step,
+                epochs=num_seen / training.plan.epoch_length,
+                share=state.step / training.num_steps,
+                new_epoch=epoch != epoch_before(training.plan, num_seen),
+            )
+        )
 
         # ---- one step
         inputs = method.prepare(loaded.batch, training.device)

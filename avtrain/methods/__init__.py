@@ -1,7 +1,15 @@
 """Methods by the name that recipes and checkpoints use: one file a paper."""
 
 from avtrain.methods.avid import AVIDConfig
-from avtrain.methods.base import Encoder, Method, MethodConfig, MethodFacts, Modality
+from avtrain.methods.base import (
+    Encoder,
+    InitialState,
+    Method,
+    MethodConfig,
+    MethodFacts,
+    Modality,
+    StepFacts,
+)
 
 METHODS: dict[str, type[MethodConfig]] = {"avid": AVIDConfig}
 
@@ -9,8 +17,10 @@ __all__ = [
     "METHODS",
     "AVIDConfig",
     "Encoder",
+    "InitialState",
     "Method",
     "MethodConfig",
     "MethodFacts",
     "Modality",
+    "StepFacts",
 ]

@@ -1,6 +1,6 @@
 """What the loop and the evaluations know of a method."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -29,6 +29,39 @@ class Encoder(Generic[Inputs]):
     """Features to the space in which modalities are compared, not normalized, float32 (b, d)."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFacts:
+    """Where training stands when a step begins."""
+
+    step: int
+    """Steps made so far."""
+    epochs: float
+    """Passes over the samples so far."""
+    share: float
+    """Part of the whole schedule that is over, in [0, 1]."""
+    new_epoch: bool
+    """No earlier step began in this epoch."""
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch in which the batch begins."""
+        return int(self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class InitialState:
+    """What another run left, to start from."""
+
+    method: str
+    """Name of its method, as in METHODS."""
+    tensors: Mapping[str, Tensor]
+    """State dict of its method, on the CPU."""
+    same_data: bool
+    """It was trained on the same samples in the same order: rows of banks are the same sources."""
+    where: str
+    """Name of the run, for messages."""
+
+
 class Method(nn.Module, Generic[Batch, Inputs]):
     """Objective, model and data view of one paper. Its state dict is all that training changes."""
 
@@ -55,12 +88,28 @@ class Method(nn.Module, Generic[Batch, Inputs]):
         """Move a batch to the device, augment and normalize it."""
         raise NotImplementedError
 
-    def loss(self, inputs: Inputs, *, generator: torch.Generator) -> LossOutput:
-        """Loss of one step; `generator` is on the device and new in every step."""
+    def before_step(self, at: StepFacts) -> None:
+        """Called before every step, on every rank: the place for what happens now and then."""
         raise NotImplementedError
 
-    def on_epoch(self, epoch: int) -> None:
-        """Called before the first step whose batch begins in `epoch`."""
+    def loss(self, inputs: Inputs, *, generator: torch.Generator) -> LossOutput:
+        """Loss of one step; `generator` is on the device and new in every step.
+
+        With several ranks each computes its part: the mean of the totals over ranks is the loss of
+        the whole batch, so that averaged gradients are those of one rank with all of it.
+        """
+        raise NotImplementedError
+
+    def networks(self) -> nn.Module:
+        """The part with parameters, which may be compiled and laid out channels last."""
+        raise NotImplementedError
+
+    def start_from(self, initial: InitialState) -> None:
+        """Take up weights, and where they fit the banks, of another run; called before training.
+
+        Raises:
+            RunError: The state is not of a method that this one can start from.
+        """
         raise NotImplementedError
 
     def encoders(self) -> dict[Modality, Encoder[Inputs]]:

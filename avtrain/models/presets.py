@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from avtrain.models.conv_audio import AudioNetConfig
 from avtrain.models.r2plus1d import VideoNetConfig
 from avtrain.models.two_stream import AudioVisualConfig
 
-AUDIO_VISUAL_PRESETS: dict[str, AudioVisualConfig] = {
+AudioVisualPreset = Literal["avid-r2plus1d-18", "avid-r2plus1d-10", "avid-small", "tiny"]
+
+AUDIO_VISUAL_PRESETS: dict[AudioVisualPreset, AudioVisualConfig] = {
     # the released models: 8x224x224 frames, 200x257 spectrogram
     "avid-r2plus1d-18": AudioVisualConfig(),
     "avid-r2plus1d-10": AudioVisualConfig(video=VideoNetConfig(depth=10)),

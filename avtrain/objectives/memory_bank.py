@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avtrain.objectives.nce import bank_scores
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
@@ -48,6 +50,15 @@ class MemoryBank(nn.Module):
     def rows(self, index: Int[Tensor, " ..."]) -> Float[Tensor, "... d"]:
         """Copies of the rows; a later update does not change them."""
         return self.memory[index]
+
+    def scores(
+        self, embedding: Float[Tensor, "b d"], index: Int[Tensor, "b m"], *, temperature: float
+    ) -> Float[Tensor, "b m"]:
+        """Products of each embedding with its own rows, over the temperature.
+
+        The gradient reaches the embedding, with the rows as they are now.
+        """
+        return bank_scores(embedding, self.rows(index), temperature=temperature)
 
     @torch.no_grad()
     def update(self, index: Int[Tensor, " b"], embedding: Float[Tensor, "b d"]) -> None:
