@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from avdata.shards.codec import decode_frame
     from avdata.shards.reader import ShardSet
     from avdata.shards.row_filter import RowFilter
+    from avdata.storage import StorageError
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "ShardSet",
     "ShardSetError",
     "Spec",
+    "StorageError",
     "VideoSpec",
     "atomic_file",
     "available_cores",
@@ -68,6 +70,7 @@ _HOME = {
     "ShardSet": "avdata.shards.reader",
     "ShardSetError": "avdata.errors",
     "Spec": "avdata.schema",
+    "StorageError": "avdata.storage",
     "VideoSpec": "avdata.schema",
     "available_cores": "avdata.cores",
     "atomic_file": "avdata.atomic_writing",

@@ -17,3 +17,7 @@ class RunError(AvtrainError):
 
 class TrainingError(AvtrainError):
     """A run that cannot go on, as with a loss that is not finite."""
+
+
+class WeightsError(AvtrainError):
+    """A file or folder of weights that cannot be read, or does not hold what was asked for."""

@@ -62,7 +62,7 @@ step "evaluate"
 avtrain eval "$out/run" "$out/shards" --task retrieval
 if [ -n "$split" ]; then
     avtrain eval "$out/run" "$out/shards" --task knn --encoder video
-    avtrain eval "$out/run" "$out/shards" --task linear --encoder audio
+    avtrain eval "$out/run" "$out/shards" --task probe --encoder audio
 fi
 
 step "done"

@@ -86,11 +86,11 @@ def derive_set(
                 DERIVED: {"path": str(source_dir), "set": list(assignments)},
             },
         )
-        _claim(out_dir, record)
+        claim_folder(out_dir, record)
         remove_partial_files(out_dir)
         jobs = []
         for shard in shards:
-            num_rows = _num_committed_rows(out_dir, shard, build_hash)
+            num_rows = num_committed_rows(out_dir, shard, build_hash)
             if num_rows is None:
                 jobs.append(
                     DeriveJob(
@@ -124,7 +124,7 @@ def derive_set(
     )
 
 
-def _claim(out_dir: Path, record: BuildRecord) -> None:
+def claim_folder(out_dir: Path, record: BuildRecord) -> None:
     """Write `build.json`, unless the folder holds something else."""
     path = out_dir / BUILD_NAME
     there = read_build_record(out_dir)
@@ -140,7 +140,7 @@ def _claim(out_dir: Path, record: BuildRecord) -> None:
     write_atomically(path, record.model_dump_json(indent=1).encode())
 
 
-def _num_committed_rows(out_dir: Path, shard: str, build_hash: str) -> int | None:
+def num_committed_rows(out_dir: Path, shard: str, build_hash: str) -> int | None:
     """Rows of a shard that is in place; None when it is to be made."""
     try:
         report = read_sidecar(out_dir, shard)

@@ -14,6 +14,7 @@ COMMANDS = {
     "diff": ("avdata.cli.diff", "diff", "Show what changed from one shard set to another."),
     "export": ("avdata.cli.export", "export", "Write a sample as a movie, sound or pictures."),
     "derive": ("avdata.cli.derive", "derive", "Make a set with other features of the same clips."),
+    "noise": ("avdata.cli.noise", "noise", "Make a set with known noise, to study what it does."),
     "index": ("avdata.cli.index", "index", "Make WebDataset tars of others usable as they are."),
     "synth": ("avdata.cli.synth", "synth", "Make clips with known answers to learn and test on."),
 }

@@ -23,7 +23,7 @@ from avdata.shards.codec import (
     decode_array_head,
     decode_meta,
 )
-from avdata.shards.sample_frames import read_sample_frames
+from avdata.shards.sample_frames import read_sample_frames, read_sample_frames_into
 from avdata.shards.sample_sound import read_sample_sound
 from avdata.storage import EndOfFileError, LocalFolder, Location, open_location
 
@@ -185,6 +185,22 @@ class ShardSet:
             IndexError: The sample has no such frames.
         """
         return read_sample_frames(self, self._pread, sample, indices)
+
+    def read_frames_into(
+        self, out: np.ndarray, sample: int, indices: Sequence[int]
+    ) -> tuple[int, int]:
+        """Write frames of a sample into the top left of `out`, zeros beside them; height and width.
+
+        Args:
+            out: uint8 (t, h, w, 3), C order, as large as the frames or larger.
+            sample: Row of the manifest.
+            indices: One a picture of `out`, in any order, repeated or not.
+
+        Raises:
+            ShardSetError: A frame does not decode or does not fit, or the shard is damaged.
+            IndexError: The sample has no such frames.
+        """
+        return read_sample_frames_into(out, self, self._pread, sample, indices)
 
     def read_audio(self, sample: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Audio samples [start, stop) as int16 (c, n), at the set's rate.

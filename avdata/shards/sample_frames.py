@@ -7,6 +7,7 @@ import numpy as np
 
 from avdata.errors import ShardSetError
 from avdata.shards.foreign_set import is_foreign
+from avdata.shards.frames_in_place import decode_into
 from avdata.shards.video_member import (
     FrameError,
     Pictures,
@@ -47,6 +48,42 @@ def read_sample_frames(
         raise _damaged(shards, sample, error.what, error.why) from None
     except ValueError as error:  # pictures of several sizes
         raise _damaged(shards, sample, "frames", str(error)) from None
+
+
+def read_sample_frames_into(
+    out: np.ndarray,
+    shards: "ShardSet",
+    read: Callable[[int, int, int], bytes],
+    sample: int,
+    indices: Sequence[int],
+) -> tuple[int, int]:
+    """Write frames at `indices` into the top left of `out`, zeros beside them; height and width.
+
+    JPEGs are decoded in place: nothing is copied where `out` has the size of the frames.
+
+    Args:
+        out: uint8 (t, h, w, 3), C order, one picture an index, as large as the frames or larger.
+        shards: The set.
+        read: (sample, offset, size) -> bytes of the sample's shard.
+        sample: Row of the manifest.
+        indices: Frames, in any order, repeated or not.
+
+    Raises:
+        ShardSetError: A frame does not decode or does not fit, or the shard is damaged.
+        IndexError: The sample has no such frames.
+    """
+    if not len(indices):
+        raise IndexError(f"no frames are asked of sample {shards.keys[sample]}")
+    video = shards.spec.video
+    try:
+        if video is None or video.codec == "jpeg":
+            first = min(indices)
+            jpegs = shards.read_jpegs(sample, first, max(indices) + 1)
+            return decode_into(out, [jpegs[index - first] for index in indices], indices)
+        pictures = _pictures(shards, read, sample, indices)
+        return decode_into(out, [pictures[index] for index in indices], indices)
+    except FrameError as error:
+        raise _damaged(shards, sample, error.what, error.why) from None
 
 
 def _pictures(

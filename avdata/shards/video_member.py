@@ -85,10 +85,20 @@ def decode_pictures(images: Sequence[bytes | memoryview], indices: Sequence[int]
         if index in pictures:
             continue
         try:
-            pictures[index] = _png(image) if image[:6] == PNG_MAGIC else decode_frame(image)
+            pictures[index] = decode_picture(image)
         except (ValueError, OSError) as error:
             raise FrameError(f"frame {index}", error) from None
     return pictures
+
+
+def decode_picture(image: bytes | memoryview) -> np.ndarray:
+    """Picture of a JPEG or, in tars of others, of a PNG: uint8 RGB (h, w, 3).
+
+    Raises:
+        ValueError: It is neither.
+        OSError: It is a damaged PNG.
+    """
+    return _png(image) if image[:6] == PNG_MAGIC else decode_frame(image)
 
 
 def _png(image: bytes | memoryview) -> np.ndarray:

@@ -9,7 +9,15 @@ from avdata import LazyGroup
 
 COMMANDS = {
     "fit": ("avtrain.cli.fit", "fit", "Train a method on a shard set, or go on with a run."),
+    "plan": ("avtrain.cli.plan", "plan", "Show the order of training in numbers, without it."),
     "eval": ("avtrain.cli.eval", "evaluate", "Measure the encoders of a run on a shard set."),
+    "embed": ("avtrain.cli.embed", "embed", "Write vectors of a shard set's samples as parquet."),
+    "export": ("avtrain.cli.export", "export", "Write the networks of a run as safetensors."),
+    "import": (
+        "avtrain.cli.import_weights",
+        "import_weights",
+        "Read a published checkpoint, safely.",
+    ),
 }
 
 

@@ -1,50 +1,62 @@
 """From settings and a shard set to a trained run."""
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from avdata import ShardSet, available_cores, folder_lock
+from avtrain.data.bad_samples import BadSampleLimit
+from avtrain.data.device_feed import DeviceFeed
+from avtrain.data.epoch_order import epoch_order
 from avtrain.data.loader import BatchLoader, View
-from avtrain.data.samples import (
-    SampleTable,
-    check_shard_files,
-    dataset_fingerprint,
-    filter_samples,
-    read_sample_table,
-    select_samples,
+from avtrain.data.samples import SampleStore
+from avtrain.data.shuffle_quality import measure_shuffle
+from avtrain.data.stream import StreamItem, StreamPlan, batches, stream_fingerprint
+from avtrain.engine.checkpoint_writer import CheckpointWriter
+from avtrain.engine.compute import set_up_compute
+from avtrain.engine.config import FitConfig
+from avtrain.engine.initial import Initial, load_initial
+from avtrain.engine.journal import Journal, NoJournal, check_wandb
+from avtrain.engine.loop import (
+    Notes,
+    Observers,
+    Progress,
+    Session,
+    Training,
+    TrainState,
+    Watch,
+    restore,
+    train,
 )
-from avtrain.data.stream import StreamItem, StreamPlan, batches, epoch_order
-from avtrain.engine.checkpoint import Checkpoint, load_latest_checkpoint, remove_later_files
-from avtrain.engine.config import DataConfig, FitConfig
-from avtrain.engine.journal import Journal
-from avtrain.engine.loop import Progress, Session, Training, TrainState, restore, train
-from avtrain.engine.run_folder import (
-    RunRecord,
-    check_resumable,
-    check_vacant,
-    create_run,
-    read_run,
-    software_versions,
-)
+from avtrain.engine.optim import make_optimizer
+from avtrain.engine.place import check_place, take_place
+from avtrain.engine.profiling import NoWatch, StepProfiler
+from avtrain.engine.ranks import check_same, together
+from avtrain.engine.run_data import RunData, num_loader_threads, read_run_data
+from avtrain.engine.run_folder import RunRecord, holds_run, read_run, software_versions
+from avtrain.engine.run_plan import plan_run
 from avtrain.engine.stop_request import StopRequest
 from avtrain.errors import DataError, RunError
-from avtrain.methods import MethodFacts
+from avtrain.methods import Method, MethodFacts
+from avtrain.objectives.across_ranks import num_ranks, rank
 
 logger = logging.getLogger(__name__)
 
-_MOST_THREADS = 32
+_SAME_SIGNAL_S = 5.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FitResult:
     """What a call of `fit` did, and where the run stands."""
 
+    method: Method[Any, Any]
+    """As it was trained, in training mode, on the device."""
     session: Session
     step: int
     num_steps: int
@@ -55,12 +67,12 @@ class FitResult:
     """Of this session, its first batch included."""
     data_wait: float
     """Share of this session's time in which steps waited for data."""
-    signal_number: int | None
-    """The signal that stopped the session, if one did."""
+    num_skipped: int
+    """Clips of the whole run that could not be read, and were left out."""
 
 
 def fit(
-    shards: ShardSet,
+    shards: SampleStore,
     config: FitConfig,
     *,
     run: Path,
@@ -68,170 +80,206 @@ def fit(
     device: torch.device,
     progress: Progress,
     notify: Callable[[str], object] = logger.info,
+    profile: bool = False,
 ) -> FitResult:
-    """Train a new run, or go on with one; all steps follow from settings and shard set alone.
+    """Train a run, or go on with it where the folder holds one of the same settings and data.
 
-    `notify` is told, in a line, what a person should know before the first step.
+    All steps follow from settings and shard set alone. With several ranks, in a `join_ranks`
+    context, all of them call it.
+
+    Args:
+        shards: The set.
+        config: The settings.
+        run: The folder.
+        resume: There has to be a run.
+        device: Of this rank.
+        progress: Sees steps and log lines.
+        notify: Is told, in a line, what a person should know before the first step.
+        profile: Record a few steps into the folder.
 
     Raises:
         DataError: The shard set does not have what the method needs.
-        RunError: The folder cannot be used, or the run is another one than asked for.
+        RunError: The folder cannot be used, or holds another run than the one asked for.
         TrainingError: A loss is not finite.
     """
-    table = read_sample_table(shards)
-    where = str(shards.location)
-    config.method_config.check(shards.spec, where=where)
-    if resume:
-        _check_same_condition(read_run(run).config.data, config.data)
-    chosen = select_samples(table, config.data.split, where=where)
-    samples = filter_samples(shards, chosen, config.data.where)
-    if config.data.where is not None:
-        notify(f"--where keeps {len(samples)} of {len(chosen)} samples")
-    _check_sizes(table, samples, config.data, where=where)
-    check_shard_files(shards)
-    fingerprint = dataset_fingerprint(shards, samples if config.data.where is not None else None)
-    if resume:
-        record = read_run(run)
-        check_resumable(record, config, fingerprint=fingerprint, shards=where, run=run)
-    else:
-        check_vacant(run)
-    busy = RunError(f"{run} is in use by another `avtrain fit`; wait for it, or give another --out")
-    with folder_lock(run, busy=busy):
-        checkpoint = load_latest_checkpoint(run) if resume else None
-        if not resume:
-            create_run(
-                run,
-                RunRecord(
-                    config=config,
-                    shards=shards.location.url,
-                    dataset_fingerprint=fingerprint,
-                    num_samples=len(samples),
-                    spec=shards.spec,
-                    software=software_versions(),
-                ),
-            )
-        training = _assemble(
-            shards, table, samples, config, run=run, fingerprint=fingerprint, device=device
+    prepared = together(lambda: _prepare(shards, config, run=run, resume=resume, notify=notify))
+    check_same(
+        {
+            "the shard set with fingerprint": prepared.data.fingerprint[:12],
+            "the order of samples with fingerprint": stream_fingerprint(prepared.plan)[:12],
+            "the settings with hash": _hash(config.model_dump_json().encode()),
+        }
+    )
+    with ExitStack() as stack:
+        place = take_place(run, prepared.record, resume=resume, stack=stack)
+        training = together(
+            lambda: _assemble(prepared, config, run=run, device=device, new=not place.checkpoint)
         )
-        return _train(training, checkpoint, shards, table, progress)
-
-
-def _check_same_condition(old: DataConfig, new: DataConfig) -> None:
-    """First of all, since samples that are filtered otherwise look like another shard set."""
-    if old.where != new.where:
-        raise RunError(
-            f"--resume cannot change data.where: {old.where!r} -> {new.where!r}; it decides which "
-            "samples are trained. Drop it, or start a new run with another --out"
+        check_same({"first weights with hash": _weights_hash(training)})
+        view = training.method.train_view(
+            shards, prepared.data.table, seed=config.seed, pin_memory=device.type == "cuda"
+        )
+        if place.checkpoint is None:
+            state = TrainState()
+            if rank() == 0:
+                notify(str(measure_shuffle(prepared.plan)))
+            together(lambda: _calibrate(training, view))
+        else:
+            checkpoint = place.checkpoint
+            state = together(lambda: restore(training, checkpoint))
+            notify(f"going on after step {state.step} of the run in {run}")
+        del place
+        return _train(
+            training,
+            state,
+            view,
+            prepared.data,
+            stack=stack,
+            progress=progress,
+            notify=notify,
+            profile=profile,
         )
 
 
-def num_loader_threads(config: DataConfig) -> int:
-    """Threads that the settings ask for."""
-    return config.loader_threads or min(available_cores(), _MOST_THREADS)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Prepared:
+    """All that can be checked before anything is written."""
+
+    data: RunData
+    plan: StreamPlan
+    record: RunRecord
+    initial: Initial | None
 
 
-def _check_sizes(
-    table: SampleTable, samples: tuple[int, ...], config: DataConfig, *, where: str
-) -> None:
-    if config.batch_size > len(samples):
-        raise DataError(
-            f"data.batch_size={config.batch_size} is larger than the {len(samples)} samples to "
-            f"train on in {where}; set data.batch_size to {len(samples)} or less"
-        )
-    if len({int(table.source_index[sample]) for sample in samples}) < 2:
-        raise DataError(
-            f"the {len(samples)} samples to train on in {where} are all of one source; at least "
-            "2 sources are needed to tell apart. Build a set of more media"
-        )
-
-
-def _assemble(
-    shards: ShardSet,
-    table: SampleTable,
-    samples: tuple[int, ...],
+def _prepare(
+    shards: SampleStore,
     config: FitConfig,
     *,
     run: Path,
-    fingerprint: str,
-    device: torch.device,
-) -> Training:
-    plan = StreamPlan(
-        samples=samples,
-        seed=config.seed,
-        batch_size=config.data.batch_size,
-        clips_per_sample=config.data.clips_per_sample,
-    )
-    facts = MethodFacts(
+    resume: bool,
+    notify: Callable[[str], object],
+) -> _Prepared:
+    if config.log.wandb:
+        check_wandb()
+    old = read_run(run) if resume or holds_run(run) else None
+    data = read_run_data(shards, config, notify=notify)
+    record = RunRecord(
+        config=config,
+        shards=shards.location.url,
+        dataset_fingerprint=data.fingerprint,
+        num_samples=len(data.samples),
+        init_sha256=old.init_sha256 if old else None,
         spec=shards.spec,
-        where=str(shards.location),
-        trained_sources=torch.from_numpy(np.unique(table.source_index[list(samples)])),
-        seed=config.seed,
-        device=device,
+        software=software_versions(),
     )
-    method = config.method_config.build(facts)
+    check_place(run, record, resume=resume)
+    if config.init is None and (needs_init := config.method_config.needs_init):
+        raise RunError(needs_init)
+    initial = None
+    if config.init is not None and old is None:
+        initial = load_initial(Path(config.init), fingerprint=data.fingerprint)
+        record = record.model_copy(update={"init_sha256": initial.sha256})
+    plan = plan_run(data, config, num_ranks=num_ranks())
+    if plan.part_size < 2:
+        raise DataError(
+            f"data.batch_size={plan.batch_size} on {plan.num_ranks} ranks in {plan.num_parts} "
+            "parts is one clip at a time; batch normalization needs 2 or more: raise "
+            "data.batch_size, or lower optim.accumulate"
+        )
+    return _Prepared(data=data, plan=plan, record=record, initial=initial)
+
+
+def _assemble(
+    prepared: _Prepared, config: FitConfig, *, run: Path, device: torch.device, new: bool
+) -> Training:
+    data, plan = prepared.data, prepared.plan
+    method = config.method_config.build(
+        MethodFacts(
+            spec=data.shards.spec,
+            where=data.where,
+            trained_sources=data.sources,
+            seed=config.seed,
+            device=device,
+        )
+    )
+    if config.init is not None and new:
+        initial = prepared.initial or load_initial(Path(config.init), fingerprint=data.fingerprint)
+        if initial.sha256 != prepared.record.init_sha256:
+            raise RunError(
+                f"{run} was to start from other weights than {config.init} holds now; give "
+                "another --out"
+            )
+        method.start_from(initial.state)
+    set_up_compute(method.networks(), config.compute, device)
     num_steps = plan.num_steps(config.schedule.epochs)
     return Training(
         run=run,
         config=config,
         plan=plan,
         num_steps=min(num_steps, config.schedule.max_steps or num_steps),
-        dataset_fingerprint=fingerprint,
-        keys=table.keys,
+        dataset_fingerprint=data.fingerprint,
+        keys=data.table.keys,
         device=device,
         method=method,
-        optimizer=torch.optim.Adam(
-            method.parameters(),
-            lr=config.optim.lr,
-            betas=config.optim.betas,
-            weight_decay=config.optim.weight_decay,
-            fused=True,  # one kernel a step; also on the CPU
-        ),
+        optimizer=make_optimizer(method, config.optim),
     )
 
 
 def _train(
     training: Training,
-    checkpoint: Checkpoint | None,
-    shards: ShardSet,
-    table: SampleTable,
+    state: TrainState,
+    view: View[Any],
+    data: RunData,
+    *,
+    stack: ExitStack,
     progress: Progress,
+    notify: Callable[[str], object],
+    profile: bool,
 ) -> FitResult:
     config, plan = training.config, training.plan
-    view = training.method.train_view(
-        shards, table, seed=config.seed, pin_memory=training.device.type == "cuda"
-    )
-    if checkpoint is None:
-        state = TrainState()
-        _calibrate(training, view)
-    else:
-        state = restore(training, checkpoint)
-        logger.info("going on after step %d", state.step)
-    remove_later_files(training.run, state.step)
-    with (
-        StopRequest() as stop,
-        Journal(
-            training.run,
-            step=state.step,
-            keys=config.log.keys,
-            tensorboard=config.log.tensorboard,
-        ) as journal,
+    under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    stop = stack.enter_context(StopRequest(same_s=_SAME_SIGNAL_S if under_torchrun else 0.0))
+    notes: Notes = NoJournal()
+    watch: Watch = NoWatch()
+    if rank() == 0:
+        notes = stack.enter_context(
+            Journal(
+                training.run,
+                step=state.step,
+                keys=config.log.keys,
+                tensorboard=config.log.tensorboard,
+                wandb=config.log.wandb,
+            )
+        )
+        if profile:
+            watch = stack.enter_context(StepProfiler(training.run, training.device, notify=notify))
+    writer = stack.enter_context(CheckpointWriter(training.run, keep=config.checkpoint.keep))
+    loader = stack.enter_context(
         BatchLoader(
             view,
-            batches(plan, num_seen=state.step * plan.global_batch_size),
-            num_threads=num_loader_threads(config.data),
+            batches(plan, num_seen=state.step * plan.batch_size, rank=rank()),
+            num_threads=_num_threads(config),
             prefetch_batches=config.data.prefetch_batches,
-        ) as loader,
-    ):
-        session = train(training, state, loader, journal=journal, progress=progress, stop=stop)
+            keys=training.keys,
+            bad_samples=BadSampleLimit(
+                config.data.max_bad_share, keys=training.keys, where=data.where
+            ),
+        )
+    )
+    feed = stack.enter_context(DeviceFeed(loader, training.device))
+    observers = Observers(notes=notes, progress=progress, watch=watch, writer=writer)
+    session = train(training, state, feed, observers, stop=stop)
+    writer.wait()
     seconds = max(session.seconds, 1e-9)
     return FitResult(
+        method=training.method,
         session=session,
         step=state.step,
         num_steps=training.num_steps,
-        epochs=state.step * plan.global_batch_size / plan.epoch_length,
-        samples_per_s=session.num_steps * plan.global_batch_size / seconds,
+        epochs=state.step * plan.batch_size / plan.epoch_length,
+        samples_per_s=session.num_steps * plan.batch_size / seconds,
         data_wait=session.wait_s / seconds,
-        signal_number=stop.signal_number,
+        num_skipped=state.num_skipped,
     )
 
 
@@ -239,14 +287,33 @@ def _calibrate(training: Training, view: View[Any]) -> None:
     """Show the method clips that training never shows: their occurrence is -1."""
     if not training.method.num_calibration_clips:
         return
-    samples, order = training.plan.samples, epoch_order(training.plan, 0)
-    chosen = list(dict.fromkeys(order % len(samples)))[: training.method.num_calibration_clips]
+    plan = replace(training.plan, num_ranks=1, num_parts=1)  # the same clips on every rank
+    samples, order = plan.samples, epoch_order(plan, 0).position
+    chosen = list(dict.fromkeys(order.tolist()))[: training.method.num_calibration_clips]
     items = [StreamItem(sample=samples[i], epoch=0, occurrence=-1) for i in chosen]
-    size = training.plan.batch_size
+    size = training.plan.part_size
     with BatchLoader(
         view,
         (items[start : start + size] for start in range(0, len(items), size)),
-        num_threads=num_loader_threads(training.config.data),
+        num_threads=_num_threads(training.config),
         prefetch_batches=training.config.data.prefetch_batches,
+        keys=training.keys,
     ) as loader:
         training.method.calibrate(loaded.batch for loaded in loader)
+
+
+def _num_threads(config: FitConfig) -> int:
+    return num_loader_threads(config.data, ranks_here=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _weights_hash(training: Training) -> str:
+    if num_ranks() == 1:
+        return ""
+    digest = hashlib.sha256()
+    for parameter in training.method.parameters():
+        digest.update(parameter.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

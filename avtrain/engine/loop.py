@@ -1,24 +1,32 @@
-"""The training loop. It knows the `Method` interface, never a method."""
+"""The training loop. It knows the `Method` interface, never a method.
+
+With several ranks all of them run it side by side: they make the same decisions at the same steps.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 
-from avtrain.data.loader import BatchLoader
 from avtrain.data.sample_generator import step_seed
 from avtrain.data.stream import StreamPlan
-from avtrain.engine.checkpoint import Checkpoint, save_checkpoint
+from avtrain.engine.bottleneck import LoadWatch
+from avtrain.engine.checkpoint import Checkpoint
+from avtrain.engine.checkpoint_writer import CheckpointWriter
 from avtrain.engine.config import FitConfig
-from avtrain.engine.journal import Journal, LogLine
+from avtrain.engine.decide import Decision, EndReason, decide
+from avtrain.engine.feed import Feed
+from avtrain.engine.journal import LogLine
 from avtrain.engine.loss_window import LossWindow
+from avtrain.engine.optim import learning_rate, load_optimizer, set_rate
+from avtrain.engine.ranks import gather_from_ranks
+from avtrain.engine.step import TrainStep
 from avtrain.engine.stop_request import StopRequest
 from avtrain.methods import Method, StepFacts
-
-EndReason = Literal["finished", "max_minutes", "stopped"]
+from avtrain.objectives.across_ranks import rank
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +34,16 @@ class Session:
     """What one call of `train` did."""
 
     reason: EndReason
+    signal_number: int | None
+    """The signal that stopped it, if one did."""
     num_steps: int
     loss: float | None
     """Mean over the last log interval, whole or not; None where no step was made."""
     seconds: float
     wait_s: float
     """Part of the seconds in which steps waited for data."""
+    advice: str | None
+    """What holds the data up, if steps waited for it."""
 
 
 class Progress(Protocol):
@@ -50,6 +62,30 @@ class Progress(Protocol):
         ...
 
 
+class Notes(Protocol):
+    """Who writes down what happens."""
+
+    def write(self, line: LogLine) -> None:
+        """Append a log line."""
+        ...
+
+    def write_keys(self, step: int, keys: list[str]) -> None:
+        """Note the samples of a step."""
+        ...
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        ...
+
+
+class Watch(Protocol):
+    """Who looks into single steps, as a profiler does."""
+
+    def step(self, step: int) -> None:
+        """A step is made."""
+        ...
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainState:
     """What changes from step to step, beside the method and the optimizer."""
@@ -59,6 +95,10 @@ class TrainState:
     """Training time of all sessions."""
     window: LossWindow = field(default_factory=LossWindow)
     """Losses since the last log line."""
+    num_skipped: int = 0
+    """Clips of all ranks that could not be read."""
+    saved_step: int = -1
+    """Step of the checkpoint that holds this state, if one does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -77,13 +117,22 @@ class Training:
     optimizer: torch.optim.Optimizer
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Observers:
+    """Everyone who is told of steps; on ranks but the first they do nothing."""
+
+    notes: Notes
+    progress: Progress
+    watch: Watch
+    writer: CheckpointWriter
+
+
 def train(
     training: Training,
     state: TrainState,
-    loader: BatchLoader[Any],
+    feed: Feed,
+    observers: Observers,
     *,
-    journal: Journal,
-    progress: Progress,
     stop: StopRequest,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Session:
@@ -92,127 +141,155 @@ def train(
     Raises:
         TrainingError: A loss is not finite; the text has the keys of its batch.
     """
-    config, method, optimizer = training.config, training.method, training.optimizer
+    config, method, plan = training.config, training.method, training.plan
+    optimizer, accumulate = training.optimizer, config.optim.accumulate
+    make_step = TrainStep(method, optimizer, config, training.device)
     generator = torch.Generator(device=training.device)
+    load = LoadWatch(feed, num_skipped=state.num_skipped)
     start_s = saved_s = logged_s = clock()
-    seconds_before, waited_s, logged_step, saved_step = state.seconds, 0.0, state.step, -1
-    first_step = state.step
+    seconds_before, first_step, logged_step = state.seconds, state.step, state.step
     loss: float | None = None
-    max_s = (config.schedule.max_minutes or float("inf")) * 60
-    every = config.checkpoint
+    decision = Decision()
     method.train()
-    progress.started(state.step, training.num_steps)
+    observers.progress.started(state.step, training.num_steps)
 
-    while True:
-        # ---- is it over?
+    while state.step < training.num_steps:
+        # ---- the next batch, in parts; then all ranks agree to train on it
         now_s = clock()
         state.seconds = seconds_before + now_s - start_s
-        if state.step >= training.num_steps:
-            reason: EndReason = "finished"
+        decision = decide(
+            lambda: [next(feed) for _ in range(accumulate)],
+            signal_number=stop.signal_number,
+            time_is_over=now_s - start_s >= (config.schedule.max_minutes or float("inf")) * 60,
+            save_is_due=now_s - saved_s >= config.checkpoint.every_minutes * 60,
+        )
+        if decision.reason is not None:
             break
-        if stop.signal_number is not None:
-            reason = "stopped"
-            break
-        if now_s - start_s >= max_s:
-            reason = "max_minutes"
-            break
+        parts = decision.parts
+        keys = [training.keys[item.sample] for part in parts for item in part.items]
 
-        # ---- the next batch
-        loaded = next(loader)
-        keys = [training.keys[item.sample] for item in loaded.items]
-        num_seen = state.step * training.plan.global_batch_size
-        epoch = num_seen // training.plan.epoch_length
+        # ---- where training stands
+        num_seen = state.step * plan.batch_size
+        epochs = num_seen / plan.epoch_length
+        set_rate(
+            optimizer,
+            learning_rate(config.optim, epochs=epochs, total_epochs=config.schedule.epochs),
+        )
         method.before_step(
             StepFacts(
                 step=state.step,
-                epochs=num_seen / training.plan.epoch_length,
+                epochs=epochs,
                 share=state.step / training.num_steps,
-                new_epoch=epoch != epoch_before(training.plan, num_seen),
+                new_epoch=int(epochs) != epoch_before(plan, num_seen),
             )
         )
 
         # ---- one step
-        inputs = method.prepare(loaded.batch, training.device)
         generator.manual_seed(step_seed(seed=config.seed, step=state.step))
-        output = method.loss(inputs, generator=generator)
-        optimizer.zero_grad(set_to_none=True)
-        output.total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
         state.step += 1
+        is_logged = state.step % config.log.every_steps == 0
+        output, grad_norm = make_step(
+            [part.batch for part in parts], generator=generator, measure_norm=is_logged
+        )
+        for part in parts:
+            feed.release(part)
         state.window.add(output, step=state.step, keys=keys)
-        journal.write_keys(state.step, keys)
-        progress.stepped(state.step)
+        state.num_skipped += decision.num_skipped
+        if config.log.keys:
+            everyone = gather_from_ranks(keys)
+            observers.notes.write_keys(state.step, [key for rank in everyone for key in rank])
+        observers.progress.stepped(state.step)
+        observers.watch.step(state.step)
 
         # ---- log: the only place that waits for the device, beside checkpoints
-        if state.step % config.log.every_steps == 0:
+        if is_logged:
             terms = state.window.means()
             loss = terms.pop("loss")
             now_s = clock()
             elapsed_s = max(now_s - logged_s, 1e-9)
-            num_clips = (state.step - logged_step) * training.plan.global_batch_size
+            num_clips = (state.step - logged_step) * plan.batch_size
+            facts = load.since_last(elapsed_s, num_skipped=state.num_skipped)
             line = LogLine(
                 step=state.step,
-                epoch=epoch,
+                epoch=int(epochs),
                 loss=loss,
                 terms=terms,
                 lr=optimizer.param_groups[0]["lr"],
+                grad_norm=float(grad_norm) if grad_norm is not None else None,
                 samples_per_s=num_clips / elapsed_s,
-                data_wait=(loader.wait_s - waited_s) / elapsed_s,
+                data_wait=facts.wait_share,
+                stage_rates=facts.stage_rates,
+                advice=facts.advice,
+                num_skipped=facts.num_skipped,
                 seconds=seconds_before + now_s - start_s,
             )
-            journal.write(line)
-            progress.logged(line)
+            observers.notes.write(line)
+            observers.progress.logged(line)
             state.window.clear()
-            logged_s, logged_step, waited_s = now_s, state.step, loader.wait_s
+            logged_s, logged_step = now_s, state.step
 
         # ---- checkpoint
-        now_s = clock()
-        if state.step % every.every_steps == 0 or now_s - saved_s >= every.every_minutes * 60:
-            state.seconds = seconds_before + now_s - start_s
-            save(training, state, journal)
-            saved_s, saved_step = clock(), state.step
+        if decision.save_is_due or state.step % config.checkpoint.every_steps == 0:
+            state.seconds = seconds_before + clock() - start_s
+            save(training, state, observers)
+            saved_s = clock()
 
-    if saved_step != state.step:
-        save(training, state, journal)
+    if state.saved_step != state.step:
+        save(training, state, observers)
     return Session(
-        reason=reason,
+        reason=decision.reason or "finished",
+        signal_number=decision.signal_number,
         num_steps=state.step - first_step,
         loss=state.window.means()["loss"] if len(state.window) else loss,
         seconds=state.seconds - seconds_before,
-        wait_s=loader.wait_s,
+        wait_s=feed.wait_s,
+        advice=load.advice(),
     )
 
 
 def epoch_before(plan: StreamPlan, num_seen: int) -> int:
     """Epoch in which the batch before the one at `num_seen` began; negative before the first."""
-    return (num_seen - plan.global_batch_size) // plan.epoch_length
+    return (num_seen - plan.batch_size) // plan.epoch_length
 
 
-def save(training: Training, state: TrainState, journal: Journal) -> None:
-    """Write a checkpoint, after a check that the losses up to here are finite."""
+def save(training: Training, state: TrainState, observers: Observers) -> None:
+    """Begin to write a checkpoint, after a check that the losses up to here are finite.
+
+    All ranks take part, since a method may gather what it keeps; rank 0 writes.
+    """
     state.window.check_finite()
-    journal.flush()
+    observers.notes.flush()
     names, values = state.window.content()
-    save_checkpoint(
-        training.run,
+    tensors = training.method.state_dict()
+    state.saved_step = state.step
+    if rank() != 0:
+        return
+    observers.writer.save(
         Checkpoint(
             step=state.step,
-            num_seen=state.step * training.plan.global_batch_size,
+            num_seen=state.step * training.plan.batch_size,
             seconds=state.seconds,
+            method_name=training.config.method,
             dataset_fingerprint=training.dataset_fingerprint,
-            method=training.method.state_dict(),
+            method=tensors,
             optimizer=training.optimizer.state_dict(),
             window_names=names,
             window=values,
-        ),
-        keep=training.config.checkpoint.keep,
+            num_skipped=state.num_skipped,
+        )
     )
 
 
 def restore(training: Training, checkpoint: Checkpoint) -> TrainState:
     """Load a checkpoint into method and optimizer; returns the state that goes with it."""
     training.method.load_state_dict(checkpoint.method)
-    training.optimizer.load_state_dict(checkpoint.optimizer)
+    load_optimizer(training.optimizer, checkpoint.optimizer)
     window = LossWindow()
     window.restore(checkpoint.window_names, checkpoint.window.to(training.device))
-    return TrainState(step=checkpoint.step, seconds=checkpoint.seconds, window=window)
+    return TrainState(
+        step=checkpoint.step,
+        seconds=checkpoint.seconds,
+        window=window,
+        num_skipped=checkpoint.num_skipped,
+        saved_step=checkpoint.step,
+    )

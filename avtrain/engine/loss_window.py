@@ -5,12 +5,17 @@ import math
 import torch
 from torch import Tensor
 
+from avtrain.engine.ranks import raise_together
 from avtrain.errors import TrainingError
 from avtrain.objectives import LossOutput
+from avtrain.objectives.across_ranks import mean_across_ranks
 
 
 class LossWindow:
-    """Collects losses without waiting for the device."""
+    """Collects losses without waiting for the device.
+
+    Each rank has its own; what comes out are means over ranks, so all of them ask together.
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -21,9 +26,9 @@ class LossWindow:
         return len(self._values)
 
     def add(self, output: LossOutput, *, step: int, keys: list[str]) -> None:
-        """Take up the losses of a step and the keys of its batch."""
-        self._names = ["loss", *output.terms]
-        values = [output.total.detach(), *output.terms.values()]
+        """Take up the losses and metrics of a step, and the keys of its batch."""
+        self._names = ["loss", *output.terms, *output.metrics]
+        values = [output.total.detach(), *output.terms.values(), *output.metrics.values()]
         self._values.append(torch.stack(values).float())
         self._steps.append((step, keys))
 
@@ -54,10 +59,10 @@ class LossWindow:
         self._steps.clear()
 
     def content(self) -> tuple[list[str], Tensor]:
-        """Names, and float32 (steps, names) on the CPU."""
+        """Names, and float32 (steps, names) on the CPU; waits for the device."""
         if not self._values:
             return [], torch.zeros((0, 0))
-        return list(self._names), torch.stack(self._values).cpu()
+        return list(self._names), mean_across_ranks(torch.stack(self._values)).cpu()
 
     def restore(self, names: list[str], values: Tensor) -> None:
         """Take up what `content` returned."""
@@ -65,13 +70,20 @@ class LossWindow:
         self._steps = [(-1, []) for _ in self._values]  # they were finite when they were saved
 
     def _rows(self) -> list[list[float]]:
-        rows: list[list[float]] = torch.stack(self._values).tolist()
+        own = torch.stack(self._values)
+        rows: list[list[float]] = mean_across_ranks(own).tolist()
+        if not all(math.isfinite(value) for row in rows for value in row):
+            raise_together(self._first_fault(own.tolist()))
+        return rows
+
+    def _first_fault(self, rows: list[list[float]]) -> TrainingError | None:
+        """This rank's first step whose losses are not finite."""
         for row, (step, keys) in zip(rows, self._steps, strict=True):
             if not all(map(math.isfinite, row)):
                 losses = dict(zip(self._names, row, strict=True))
-                raise TrainingError(
+                return TrainingError(
                     f"the loss of step {step} is not finite ({losses}); its batch was "
                     f"{', '.join(keys)}. Lower optim.lr, or look at these samples with "
-                    "`avdata inspect`; --resume goes on from the last checkpoint"
+                    "`avdata inspect`; the same command goes on from the last checkpoint"
                 )
-        return rows
+        return None

@@ -4,11 +4,12 @@
 
     RUN/run.json                       RunRecord: settings, shard set, versions; its presence
                                        makes the folder a run
-    RUN/checkpoints/step-00000100.pt   the last few checkpoints
+    RUN/checkpoints/step-00000100/     the last few checkpoints
     RUN/log.jsonl                      one line a log interval
     RUN/keys.jsonl                     one line a step, with log.keys = true
     RUN/tensorboard/                   the same numbers for TensorBoard
-    RUN/lock                           held while a command trains
+    RUN/profile/                       traces of single steps, with --profile
+    RUN/.lock                          held while a command trains
 """
 
 import importlib.metadata
@@ -37,9 +38,15 @@ class RunRecord(Spec):
     """Hash of the build and of the samples in their order."""
     num_samples: int
     """Samples the run trains on."""
+    init_sha256: str | None = None
+    """Hash of the weights that the run started from."""
     spec: DatasetSpec
     """What the shard set was; how stored frames and sound were made."""
     software: dict[str, str]
+
+
+_CHOOSE_SAMPLES = ("split", "where")
+"""Settings of which another value looks like another shard set."""
 
 
 def software_versions() -> dict[str, str]:
@@ -53,16 +60,17 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
+def holds_run(run: Path) -> bool:
+    """Whether there is a run in the folder."""
+    return (run / RECORD_NAME).exists()
+
+
 def check_vacant(run: Path) -> None:
     """Refuse a place that a new run cannot take.
 
     Raises:
-        RunError: There is a run, or something else.
+        RunError: There is something else than an empty folder.
     """
-    if (run / RECORD_NAME).exists():
-        raise RunError(
-            f"{run} already holds a run; go on with it by --resume, or give another --out"
-        )
     if run.exists() and (not run.is_dir() or any(p.name != LOCK_NAME for p in run.iterdir())):
         raise RunError(f"{run} exists and is not a run; give a new folder as --out")
 
@@ -103,22 +111,32 @@ def read_run(run: Path) -> RunRecord:
         raise RunError(f"{path} is damaged: {error}") from None
 
 
-def check_resumable(
-    record: RunRecord, config: FitConfig, *, fingerprint: str, shards: str, run: Path
-) -> None:
+def check_same_run(old: RunRecord, new: RunRecord, *, run: Path) -> None:
     """Refuse to go on with other data, or with settings that would make another run.
+
+    Args:
+        old: What the folder holds.
+        new: What was asked for.
+        run: The folder, for messages.
 
     Raises:
         RunError: The text names what differs.
     """
-    if record.dataset_fingerprint != fingerprint:
+    choices = [
+        f"data.{name}: {before!r} -> {after!r}"
+        for name in _CHOOSE_SAMPLES
+        if (before := getattr(old.config.data, name)) != (after := getattr(new.config.data, name))
+    ]
+    if old.dataset_fingerprint != new.dataset_fingerprint and not choices:
         raise RunError(
-            f"{run} was trained on another shard set ({record.shards}, {record.spec.num_clips} "
-            f"clips, fingerprint {record.dataset_fingerprint[:12]}) than {shards} (fingerprint "
-            f"{fingerprint[:12]}); give that one, or start a new run with another --out"
+            f"{run} was trained on another shard set ({old.shards}, {old.spec.num_clips} "
+            f"clips, fingerprint {old.dataset_fingerprint[:12]}) than {new.shards} (fingerprint "
+            f"{new.dataset_fingerprint[:12]}); give that one, or start a new run with another --out"
         )
-    if changes := forbidden_changes(record.config, config):
+    if changes := forbidden_changes(old.config, new.config):
         raise RunError(
-            f"--resume cannot change {'; '.join(changes)}; only schedule, checkpoint, log and the "
-            "loader's settings may change. Drop them, or start a new run with another --out"
+            f"{run} holds a run with other settings: {'; '.join(changes)}. Only lengths, logs, "
+            f"checkpoints, the loader's settings and speed may change in a run: drop these to go "
+            f"on with it (--resume takes the run's own settings), or start a new run with "
+            f"another --out"
         )

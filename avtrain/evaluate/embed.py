@@ -1,24 +1,31 @@
-"""Frozen encoders over a shard set: one row a sample.
+"""Frozen networks over a shard set: one row a sample, or one a window.
 
-Letters: n samples, w windows of a sample, d length of an embedding or of features.
+Letters: n samples, w windows of a sample, d length of a vector.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from avdata import ShardSet
-from avtrain.data.loader import BatchLoader
-from avtrain.data.samples import SampleTable
-from avtrain.data.stream import sequential_batches
-from avtrain.methods import Method, Modality
+from avtrain.data.samples import SampleTable, dataset_fingerprint
+from avtrain.data.stream import StreamItem, sequential_batches
+from avtrain.evaluate.clip_batches import ClipForm, ClipSource
+from avtrain.evaluate.feature_cache import SAMPLES, Facts, FeatureCache, merge_rows
+from avtrain.evaluate.frozen import FrozenEncoders, layer_maps
+from avtrain.evaluate.progress import Progress, silent
+from avtrain.methods import Modality
 
 Space = Literal["embedding", "features"]
-Inputs = TypeVar("Inputs")
+VectorName = Literal["conv1", "conv2x", "conv3x", "conv4x", "conv5x", "pool", "embedding"]
+"""Global maximum of the maps of a layer; the network's own pooled output; the head's output."""
+
+_SAVE_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,14 +37,18 @@ class EmbedOptions:
     batch_size: int = 16
     """Samples at a time."""
     loader_threads: int = 2
+    cache: FeatureCache | None = None
+    """Where features are kept and looked for; None computes them."""
+    progress: Progress = silent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FrozenEncoders(Generic[Inputs]):
-    """A trained method with the device it is on."""
+class WindowVectors:
+    """Vectors of all windows of a few samples."""
 
-    method: Method[Any, Inputs]
-    device: torch.device
+    items: list[StreamItem]
+    vectors: dict[str, Tensor]
+    """By layer: float32 (n, w, d) on the CPU; embeddings have unit length."""
 
 
 def embed_samples(
@@ -59,30 +70,119 @@ def embed_samples(
     Returns:
         By modality: float32 (n, d) on the CPU, in the order of `samples`.
     """
-    modalities = tuple(modalities)
-    encoders = frozen.method.encoders()
-    rows: dict[Modality, list[Tensor]] = {modality: [] for modality in modalities}
-    view = frozen.method.eval_view(
-        shards,
-        table,
-        num_windows=options.num_windows,
-        pin_memory=frozen.device.type == "cuda",
-    )
-    with (
-        torch.no_grad(),
-        BatchLoader(
-            view,
-            sequential_batches(samples, options.batch_size),
-            num_threads=options.loader_threads,
-            prefetch_batches=2,
-        ) as loader,
-    ):
-        for loaded in loader:
-            inputs = frozen.method.prepare(loaded.batch, frozen.device)
-            for modality in modalities:
-                vectors = encoders[modality].features(inputs)
-                if space == "embedding":
-                    vectors = F.normalize(encoders[modality].project(vectors), dim=1)
-                windows = vectors.reshape(len(loaded.items), options.num_windows, -1)
-                rows[modality].append(windows.mean(dim=1).cpu())
-    return {modality: torch.cat(rows[modality]) for modality in modalities}
+    name = "pool" if space == "features" else "embedding"
+    return {
+        modality: sample_vectors(frozen, shards, samples, modality=modality, options=options)[name]
+        for modality in modalities
+    }
+
+
+def sample_vectors(
+    frozen: FrozenEncoders[Any],
+    shards: ShardSet,
+    samples: tuple[int, ...],
+    *,
+    modality: Modality,
+    options: EmbedOptions,
+) -> dict[str, Tensor]:
+    """Mean over windows of every layer's vectors, float32 (n, d), in the order of `samples`.
+
+    Rows that the cache has are not computed again; what was computed is kept also when it is
+    interrupted.
+    """
+    facts = pooled_facts(frozen, shards, modality=modality, num_windows=options.num_windows)
+    known = options.cache.load("pooled", facts) if options.cache is not None else None
+    have = set(known[SAMPLES].tolist()) if known is not None else set()
+    missing = tuple(sorted(set(samples) - have))
+    if missing:
+        known = _compute(frozen, shards, missing, known, facts, modality, options)
+    assert known is not None
+    at = {sample: row for row, sample in enumerate(known[SAMPLES].tolist())}
+    rows = torch.tensor([at[sample] for sample in samples])
+    return {name: tensor[rows] for name, tensor in known.items() if name != SAMPLES}
+
+
+def pooled_facts(
+    frozen: FrozenEncoders[Any], shards: ShardSet, *, modality: Modality, num_windows: int
+) -> Facts:
+    """All that vectors of samples depend on."""
+    view = frozen.view
+    return {
+        "weights": frozen.weights_hash,
+        "shards": dataset_fingerprint(shards),
+        "modality": modality,
+        "windows": num_windows,
+        "video": view.video.model_dump(mode="json"),
+        "audio": view.audio.model_dump(mode="json"),
+    }
+
+
+def window_vectors(
+    frozen: FrozenEncoders[Any],
+    source: ClipSource,
+    samples: tuple[int, ...],
+    *,
+    options: EmbedOptions,
+    description: str,
+) -> Iterator[WindowVectors]:
+    """Vectors of the windows of samples, a batch of them at a time, in their order."""
+    modality = source.form.modality
+    network, head = frozen.network(modality), frozen.head(modality)
+    view = source.even_view(options.num_windows, paired=True)
+    items = list(sequential_batches(samples, options.batch_size))
+    loaded_batches = source.load(view, items, num_threads=options.loader_threads)
+    for loaded in options.progress(loaded_batches, total=len(items), description=description):
+        with torch.no_grad():
+            maps = layer_maps(network, frozen.inputs(loaded.batch))
+            vectors = {
+                name: (out if out.ndim == 2 else out.flatten(2).amax(dim=2)).float()
+                for name, out in maps.items()
+            }
+            vectors["embedding"] = F.normalize(head(vectors["pool"]).float(), dim=1)
+        yield WindowVectors(
+            items=loaded.items,
+            vectors={
+                name: rows.reshape(len(loaded.items), options.num_windows, -1).cpu()
+                for name, rows in vectors.items()
+            },
+        )
+
+
+def _compute(
+    frozen: FrozenEncoders[Any],
+    shards: ShardSet,
+    samples: tuple[int, ...],
+    known: dict[str, Tensor] | None,
+    facts: Facts,
+    modality: Modality,
+    options: EmbedOptions,
+) -> dict[str, Tensor]:
+    """`known` with the rows of `samples`, kept now and then and at the end, whatever ends it."""
+    source = ClipSource(frozen, shards, ClipForm(modality=modality))
+    rows: dict[str, list[Tensor]] = {}
+
+    def keep() -> dict[str, Tensor]:
+        new = {name: torch.cat(parts) for name, parts in rows.items()}
+        merged = merge_rows(known, new) if known is not None else new
+        if options.cache is not None:
+            options.cache.save("pooled", facts, merged)
+        return merged
+
+    saved_s = time.monotonic()
+    complete = False
+    try:
+        for part in window_vectors(
+            frozen, source, samples, options=options, description=f"{modality} features"
+        ):
+            of = torch.tensor([item.sample for item in part.items])
+            rows.setdefault(SAMPLES, []).append(of)
+            for name, vectors in part.vectors.items():
+                rows.setdefault(name, []).append(vectors.mean(dim=1))
+            if time.monotonic() - saved_s > _SAVE_EVERY_S:
+                keep()
+                saved_s = time.monotonic()
+        complete = True
+    finally:
+        if not complete and rows:
+            keep()
+    return keep()

@@ -1,168 +1,225 @@
 """Evaluations of a run by name: a frozen method and a shard set -> numbers with chance beside."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import torch
+from dataclasses import replace
+from typing import Any
 
 from avdata import ShardSet
-from avtrain.data.samples import (
-    SampleTable,
-    filter_samples,
-    read_sample_table,
-    select_samples,
-)
 from avtrain.errors import DataError
-from avtrain.evaluate.accuracy import ClassificationAccuracy, LabelledFeatures
-from avtrain.evaluate.embed import EmbedOptions, FrozenEncoders, embed_samples
+from avtrain.evaluate.accuracy import ClassificationAccuracy
+from avtrain.evaluate.classifier_training import few_steps_notes
+from avtrain.evaluate.fewshot import fewshot_accuracy, smallest_class
+from avtrain.evaluate.finetune import finetune_accuracy
+from avtrain.evaluate.folds import LabelledFold, read_folds
+from avtrain.evaluate.frozen import FrozenEncoders
 from avtrain.evaluate.knn import knn_accuracy
+from avtrain.evaluate.linear_heads import linear_heads_accuracy
 from avtrain.evaluate.linear_probe import linear_probe_accuracy
-from avtrain.evaluate.retrieval import cross_modal_retrieval
-from avtrain.methods import Modality
+from avtrain.evaluate.options import (
+    EvalOptions,
+    fold_vectors,
+    labelled_features,
+    with_published_folds,
+)
+from avtrain.evaluate.result import (
+    EvalResult,
+    TaskName,
+    accuracy_result,
+    mean_result,
+    with_best_layer,
+)
+from avtrain.evaluate.retrieval_task import retrieval
+from avtrain.evaluate.svm import grid_features, svm_accuracy
 
-TaskName = Literal["retrieval", "knn", "linear"]
-
-TRAIN_SPLIT = "train"
-TEST_SPLIT = "test"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvalOptions:
-    """What an evaluation may be told."""
-
-    split: str | None = None
-    """Samples to measure on; None: split test, and for retrieval all where there is none."""
-    train_split: str = TRAIN_SPLIT
-    """Samples whose labels are known, for knn and linear."""
-    where: str | None = None
-    """Of both, only those whose row of the manifest meets this condition."""
-    encoder: Modality = "video"
-    """Whose features knn and linear classify."""
-    embed: EmbedOptions
+__all__ = ["EVALUATIONS", "EvalOptions", "EvalResult", "TaskName", "evaluate_sets"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvalResult:
-    """Numbers of one evaluation; each metric has its chance under the same name."""
-
-    task: TaskName
-    metrics: dict[str, float]
-    chance: dict[str, float]
-    num_samples: int
-    """Samples measured on."""
+Evaluation = Callable[[FrozenEncoders[Any], ShardSet, EvalOptions], EvalResult]
 
 
-def retrieval(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
-    """How a sample's video finds its own sound among all of the split, and the reverse."""
-    table, where = read_sample_table(shards), str(shards.location)
-    split = options.split
-    if split is None and TEST_SPLIT in table.splits:
-        split = TEST_SPLIT
-    samples = filter_samples(shards, select_samples(table, split, where=where), options.where)
-    if len(samples) < 2:
-        raise DataError(
-            f"retrieval needs at least 2 samples, {where} has {len(samples)} of split {split!r}; "
-            "give another --split"
+def evaluate_sets(
+    task: TaskName, frozen: FrozenEncoders[Any], sets: list[ShardSet], options: EvalOptions
+) -> EvalResult:
+    """Result on one set, or the mean over several: the published splits of a listing.
+
+    Raises:
+        DataError: A set does not have what the task needs.
+    """
+    return _chosen_best(
+        mean_result(
+            {str(shards.location): EVALUATIONS[task](frozen, shards, options) for shards in sets}
         )
-    embeddings = embed_samples(
-        frozen,
-        shards,
-        table,
-        samples,
-        modalities=("video", "audio"),
-        space="embedding",
-        options=options.embed,
     )
-    both = cross_modal_retrieval(embeddings["video"], embeddings["audio"])
-    metrics: dict[str, float] = {}
-    chance: dict[str, float] = {}
-    for direction, values in asdict(both).items():
-        for name in ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank"):
-            metrics[f"{direction}/{name}"] = values[name]
-            chance[f"{direction}/{name}"] = values[f"chance_{name}"]
-    return EvalResult(task="retrieval", metrics=metrics, chance=chance, num_samples=len(samples))
 
 
 def knn(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
-    """Votes of the nearest training samples, by frozen features."""
-    accuracy = knn_accuracy(_labelled_features(frozen, shards, options))
-    return _classification_result("knn", accuracy)
+    """Votes of the nearest training samples, by frozen pooled features."""
+    config = options.config.knn
+
+    def measure(fold: LabelledFold) -> EvalResult:
+        vectors = fold_vectors(frozen, shards, fold, options)
+        accuracy = knn_accuracy(
+            labelled_features(vectors["pool"], fold),
+            num_neighbors=config.neighbors,
+            temperature=config.temperature,
+        )
+        return accuracy_result("knn", {"": accuracy}, encoder=options.encoder)
+
+    return _over_folds(shards, options, measure)
+
+
+def probe(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
+    """Logistic regression on frozen pooled features, layer by layer."""
+    config = options.config.probe
+
+    def measure(fold: LabelledFold) -> EvalResult:
+        vectors = fold_vectors(frozen, shards, fold, options)
+        accuracy: dict[str, ClassificationAccuracy] = {
+            layer: linear_probe_accuracy(
+                labelled_features(vectors[layer], fold),
+                inverse_penalty=config.inverse_penalty,
+                max_iterations=config.max_iterations,
+            )
+            for layer in options.embed.progress(
+                config.layers, total=len(config.layers), description=f"probe {fold.name}"
+            )
+        }
+        return accuracy_result("probe", accuracy, encoder=options.encoder)
+
+    return _over_folds(shards, options, measure)
+
+
+def fewshot(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
+    """Linear classifiers on frozen pooled features of a few labeled samples of each class."""
+    config = options.config.fewshot
+
+    def measure(fold: LabelledFold) -> EvalResult:
+        rarest = smallest_class(fold.train_target)
+        shots = [k for k in config.shots if k <= rarest]
+        if not shots:
+            raise DataError(
+                f"fewshot.shots={list(config.shots)} needs as many training samples of each class, "
+                f"the rarest of {shards.location} has {rarest}; set fewshot.shots=[{rarest}]"
+            )
+        left_out = [k for k in config.shots if k > rarest]
+        vectors = fold_vectors(frozen, shards, fold, options)
+        metrics: dict[str, float] = {}
+        chance: dict[str, float] = {}
+        for k in options.embed.progress(
+            shots, total=len(shots), description=f"fewshot {fold.name}"
+        ):
+            of = fewshot_accuracy(
+                labelled_features(vectors["pool"], fold),
+                shots=k,
+                config=config,
+                seed=options.config.seed,
+            )
+            metrics |= {f"{k}-shot/top1": of.top1, f"{k}-shot/top1_std": of.top1_std}
+            chance[f"{k}-shot/top1"] = of.chance_top1
+        return EvalResult(
+            task="fewshot",
+            metrics=metrics,
+            chance=chance,
+            num_samples=len(fold.test),
+            encoder=options.encoder,
+            notes=(
+                f"{config.draws} draws; top1_std is the deviation between them",
+                *(f"{k} shots left out: the rarest class has {rarest}" for k in left_out),
+            ),
+        )
+
+    return _over_folds(shards, options, measure)
 
 
 def linear(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
-    """A linear classifier fitted on frozen features of the training samples."""
-    accuracy = linear_probe_accuracy(_labelled_features(frozen, shards, options))
-    return _classification_result("linear", accuracy)
+    """Linear heads trained on the frozen maps of each stage: the Kinetics protocol."""
+    config = options.config.linear
+
+    def measure(fold: LabelledFold) -> EvalResult:
+        accuracy = linear_heads_accuracy(frozen, shards, fold, config, options.training)
+        result = accuracy_result("linear", accuracy, encoder=options.encoder)
+        notes = few_steps_notes(
+            len(fold.train),
+            clips_per_sample=config.clips_per_sample,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            section="linear",
+        )
+        return replace(result, notes=notes)
+
+    return _over_folds(shards, options, measure)
 
 
-EVALUATIONS: dict[TaskName, Callable[[FrozenEncoders[Any], ShardSet, EvalOptions], EvalResult]] = {
+def finetune(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
+    """A copy of the network trained with a classifier: the UCF-101 and HMDB-51 protocol."""
+    config = options.config.finetune
+
+    def measure(fold: LabelledFold) -> EvalResult:
+        accuracy = finetune_accuracy(frozen, shards, fold, config, options.training)
+        result = accuracy_result("finetune", {"": accuracy.dense}, encoder=options.encoder)
+        notes = few_steps_notes(
+            len(fold.train),
+            clips_per_sample=config.clips_per_sample,
+            batch_size=config.batch_size,
+            epochs=config.head_epochs + config.epochs,
+            section="finetune",
+        )
+        result = replace(result, notes=notes)
+        if accuracy.single is None:
+            return result
+        single = accuracy_result("finetune", {"clip": accuracy.single}, encoder=options.encoder)
+        return replace(
+            result,
+            metrics={**result.metrics, **single.metrics},
+            chance={**result.chance, **single.chance},
+        )
+
+    return _over_folds(shards, options, measure)
+
+
+def svm(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
+    """Linear SVMs on the frozen maps of each stage: the ESC-50 and DCASE protocol."""
+    config, seed = options.config.svm, options.config.seed
+    folds = read_folds(shards, with_published_folds(shards, options).choice)
+    samples = tuple(sorted({sample for fold in folds for sample in (*fold.train, *fold.test)}))
+    with grid_features(
+        frozen,
+        shards,
+        samples,
+        config,
+        modality=options.encoder,
+        seed=seed,
+        options=options.embed,
+    ) as features:
+        results = {
+            fold.name: accuracy_result(
+                "svm", svm_accuracy(features, fold, config, seed=seed), encoder=options.encoder
+            )
+            for fold in options.embed.progress(folds, total=len(folds), description="svm folds")
+        }
+    return mean_result(results)
+
+
+EVALUATIONS: dict[TaskName, Evaluation] = {
     "retrieval": retrieval,
     "knn": knn,
+    "probe": probe,
     "linear": linear,
+    "finetune": finetune,
+    "svm": svm,
+    "fewshot": fewshot,
 }
 
 
-def _labelled_features(
-    frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions
-) -> LabelledFeatures:
-    table, where = read_sample_table(shards), str(shards.location)
-    test_split = TEST_SPLIT if options.split is None else options.split
-    train = _labelled(shards, table, options.train_split, condition=options.where)
-    test = _labelled(shards, table, test_split, condition=options.where)
-    if options.train_split == test_split:
-        raise DataError(
-            f"--split and --train-split are both {test_split!r}; test on samples that the "
-            "classifier was not fitted on"
-        )
-    classes = {name: i for i, name in enumerate(sorted({str(table.labels[s]) for s in train}))}
-    if len(classes) < 2:
-        raise DataError(
-            f"all labels of split {options.train_split!r} in {where} are {sorted(classes)}; a "
-            "classifier needs at least 2"
-        )
-    if unknown := sorted({str(table.labels[s]) for s in test} - classes.keys()):
-        raise DataError(
-            f"labels {unknown[:5]} of split {test_split!r} in {where} do not occur in split "
-            f"{options.train_split!r}; list clips of them there, or drop them"
-        )
-    features = embed_samples(
-        frozen,
-        shards,
-        table,
-        (*train, *test),
-        modalities=(options.encoder,),
-        space="features",
-        options=options.embed,
-    )[options.encoder]
-    targets = torch.tensor([classes[str(table.labels[s])] for s in (*train, *test)])
-    return LabelledFeatures(
-        train=features[: len(train)],
-        train_labels=targets[: len(train)],
-        test=features[len(train) :],
-        test_labels=targets[len(train) :],
+def _chosen_best(result: EvalResult) -> EvalResult:
+    layers = [name for name in result.metrics if name.endswith("/top1")]
+    return (
+        with_best_layer(result) if result.task in ("probe", "linear", "svm") and layers else result
     )
 
 
-def _labelled(
-    shards: ShardSet, table: SampleTable, split: str, *, condition: str | None
-) -> tuple[int, ...]:
-    """Samples of a split that meet the condition and have a label."""
-    where = str(shards.location)
-    samples = filter_samples(shards, select_samples(table, split, where=where), condition)
-    labelled = tuple(sample for sample in samples if table.labels[sample] is not None)
-    if not labelled:
-        raise DataError(
-            f"the {len(samples)} samples of split {split!r} in {where} have no labels; build the "
-            "set from a listing with labels, or evaluate with --task retrieval"
-        )
-    return labelled
-
-
-def _classification_result(task: TaskName, accuracy: ClassificationAccuracy) -> EvalResult:
-    return EvalResult(
-        task=task,
-        metrics={"top1": accuracy.top1, "top5": accuracy.top5},
-        chance={"top1": accuracy.chance_top1, "top5": accuracy.chance_top5},
-        num_samples=accuracy.num_test,
-    )
+def _over_folds(
+    shards: ShardSet, options: EvalOptions, measure: Callable[[LabelledFold], EvalResult]
+) -> EvalResult:
+    folds = read_folds(shards, with_published_folds(shards, options).choice)
+    return mean_result({fold.name: measure(fold) for fold in folds})

@@ -10,17 +10,25 @@ from avtrain.methods.base import (
     Modality,
     StepFacts,
 )
+from avtrain.methods.cma import CMAConfig
+from avtrain.methods.robust_xid import RobustXIDConfig
 
-METHODS: dict[str, type[MethodConfig]] = {"avid": AVIDConfig}
+METHODS: dict[str, type[MethodConfig]] = {
+    "avid": AVIDConfig,
+    "cma": CMAConfig,
+    "robust-xid": RobustXIDConfig,
+}
 
 __all__ = [
     "METHODS",
     "AVIDConfig",
+    "CMAConfig",
     "Encoder",
     "InitialState",
     "Method",
     "MethodConfig",
     "MethodFacts",
     "Modality",
+    "RobustXIDConfig",
     "StepFacts",
 ]

@@ -1,12 +1,17 @@
 """Audio-visual instance discrimination."""
 
+import logging
+
 import torch
 
 from avdata import DatasetSpec
-from avtrain.methods.base import MethodFacts, StepFacts
+from avtrain.methods.bank_state import take_up_banks, why_no_banks
+from avtrain.methods.base import InitialState, MethodFacts, StepFacts
 from avtrain.methods.pair_inputs import PairInputs
 from avtrain.methods.pair_method import PairMethod, PairMethodConfig
 from avtrain.objectives import AVIDCriterion, AVIDCriterionConfig, LossOutput
+
+logger = logging.getLogger(__name__)
 
 
 class AVIDConfig(PairMethodConfig):
@@ -60,6 +65,20 @@ class AVID(PairMethod):
             candidates=facts.trained_sources,
         )
         self.to(facts.device)
+
+    def start_from(self, initial: InitialState) -> None:
+        """Take up the networks and, where they are of the same samples, banks and normalizer.
+
+        Raises:
+            RunError: A tensor does not fit.
+        """
+        super().start_from(initial)
+        reason = why_no_banks(initial)
+        if reason:
+            logger.info("%s gives no banks (%s): they start anew", initial.where, reason)
+        else:
+            banks = self.criterion.video_memory
+            take_up_banks(self, initial, num_rows=banks.num_rows, dim=banks.dim)
 
     def before_step(self, at: StepFacts) -> None:
         """Nothing changes between steps."""

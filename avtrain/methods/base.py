@@ -7,9 +7,9 @@ from typing import Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from avdata import DatasetSpec, ShardSet
+from avdata import DatasetSpec
 from avtrain.data.loader import View
-from avtrain.data.samples import SampleTable
+from avtrain.data.samples import SampleStore, SampleTable
 from avtrain.errors import DataError
 from avtrain.objectives import LossOutput
 
@@ -69,13 +69,13 @@ class Method(nn.Module, Generic[Batch, Inputs]):
     """Clips that `calibrate` wants to see before the first step; 0 where it is not called."""
 
     def train_view(
-        self, shards: ShardSet, table: SampleTable, *, seed: int, pin_memory: bool
+        self, shards: SampleStore, table: SampleTable, *, seed: int, pin_memory: bool
     ) -> View[Batch]:
         """How samples become training batches."""
         raise NotImplementedError
 
     def eval_view(
-        self, shards: ShardSet, table: SampleTable, *, num_windows: int, pin_memory: bool
+        self, shards: SampleStore, table: SampleTable, *, num_windows: int, pin_memory: bool
     ) -> View[Batch]:
         """How samples become batches of evenly spaced windows without augmentation."""
         raise NotImplementedError
@@ -136,6 +136,11 @@ class MethodConfig(Protocol):
     @property
     def requires(self) -> frozenset[str]:
         """Fields of the shard set that the method reads."""
+        ...
+
+    @property
+    def needs_init(self) -> str | None:
+        """What to do where no other run is given to start from; None where none is needed."""
         ...
 
     def check(self, spec: DatasetSpec, *, where: str) -> None:

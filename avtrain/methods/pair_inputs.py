@@ -1,4 +1,4 @@
-"""Device part of pair views: color jitter, spectrogram, normalization.
+"""Device part of pair views: crop, color jitter, spectrogram, masks, normalization.
 
 Letters: b clips, c channels, t video frames, s spectrogram frames, f frequency or mel bins, h w.
 """
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from avdata import DatasetSpec
 from avdata.features.log_spectrogram import LogSpectrogramSpec, limit_range, log_spectrogram
 from avtrain.data.augment.color import jitter_colors
+from avtrain.data.augment.device_crop import crop_frames
+from avtrain.data.augment.spectrum_masks import mask_spectrum
+from avtrain.data.views.pair_batch import PairBatch
 from avtrain.data.views.pair_config import AudioViewConfig
-from avtrain.data.views.pair_reader import PairBatch
 from avtrain.errors import DataError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -22,6 +24,9 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 _STD_FLOOR = 1e-5
 _INT16_MAX = 32767
 _PUBLISHED_RATE_HZ = 24000
+_COLORS_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
+"""Colors of clips that are worked on together: on a CPU what its cache holds, on a GPU what bounds
+its memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,15 +76,36 @@ class PairPreparation(nn.Module):
     def forward(self, batch: PairBatch, device: torch.device) -> PairInputs:
         """Inputs on the device, for which nothing waits."""
         batch = batch.to(device)
-        frames = batch.frames.permute(0, 1, 4, 2, 3).float() / 255  # (b, t, 3, h, w)
-        frames = jitter_colors(frames, factors=batch.color_factors, orders=batch.color_orders)
-        frames = (frames - self.video_mean) / self.video_std
         audio = (self.sound(batch) - self.audio_mean) / (self.audio_std + _STD_FLOOR)
+        if batch.time_spans.shape[1] or batch.band_spans.shape[1]:
+            audio = mask_spectrum(audio, time_spans=batch.time_spans, band_spans=batch.band_spans)
         return PairInputs(
-            video=frames.transpose(1, 2).contiguous(),
+            video=self.video(batch),
             audio=audio[:, None],
-            source=batch.source,
+            source=batch.source.clone(),  # on a CPU it is the loader's own memory
         )
+
+    def video(self, batch: PairBatch) -> Tensor:
+        """Frames cropped, with other colors and normalized, float32 (b, 3, t, h, w)."""
+        frames, orders = batch.frames, batch.color_orders
+        assert isinstance(frames, Tensor)
+        num_clips, num_frames, side = len(frames), frames.shape[1], batch.crop_px
+        out = torch.empty((num_clips, 3, num_frames, side, side), device=frames.device)
+        scale = 1 / self.video_std
+        shift = -self.video_mean * scale
+        at_once = max(_COLORS_AT_ONCE[frames.device.type] // max(out[:1].numel(), 1), 1)
+        for start in range(0, num_clips, at_once):
+            part = slice(start, start + at_once)
+            if batch.crops is None:
+                planes = frames[part].permute(0, 1, 4, 2, 3).contiguous()
+                clips = planes.float().mul_(1 / 255)  # (b, t, 3, h, w)
+            else:
+                clips = crop_frames(frames[part], batch.crops[part], side_px=side)
+            if (orders[part] >= 0).any():
+                clips = jitter_colors(clips, factors=batch.color_factors[part], orders=orders[part])
+            clips.mul_(scale).add_(shift)
+            out[part] = clips.transpose(1, 2)
+        return out
 
     def sound(self, batch: PairBatch) -> Tensor:
         """Log-mel or log spectrogram after the change of volume, float32 (b, s, f)."""

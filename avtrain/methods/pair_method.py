@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from avdata import DatasetSpec, ShardSet, Spec
-from avtrain.data.samples import SampleTable
+from avdata import DatasetSpec, Spec
+from avtrain.data.samples import SampleStore, SampleTable
 from avtrain.data.views.pair import PairEvalView, PairTrainView
+from avtrain.data.views.pair_batch import PairBatch
 from avtrain.data.views.pair_config import AudioViewConfig, VideoViewConfig
-from avtrain.data.views.pair_reader import PairBatch, PairReader
+from avtrain.data.views.pair_reader import PairReader
 from avtrain.errors import RunError
 from avtrain.methods.base import (
     Encoder,
@@ -20,7 +21,7 @@ from avtrain.methods.base import (
     check_fields,
 )
 from avtrain.methods.pair_inputs import PairInputs, PairPreparation, check_pair_data
-from avtrain.models import AUDIO_VISUAL_PRESETS, AudioVisualPreset, build_audio_visual
+from avtrain.models import AudioVisualChoice, audio_visual_config, build_audio_visual
 
 _CALIBRATION_CLIPS = 512
 _NETWORK_PARTS = ("model.", "preparation.")
@@ -29,7 +30,8 @@ _NETWORK_PARTS = ("model.", "preparation.")
 class PairMethodConfig(Spec):
     """Settings that all methods over pairs have; the defaults are those of AVID on Kinetics."""
 
-    model: AudioVisualPreset = "avid-r2plus1d-18"
+    model: AudioVisualChoice = "avid-r2plus1d-18"
+    """Name of a preset, or a table of the parts, as in `{video = {depth = 10, width = 32}}`."""
     video: VideoViewConfig = VideoViewConfig()
     audio: AudioViewConfig = AudioViewConfig()
 
@@ -37,6 +39,11 @@ class PairMethodConfig(Spec):
     def requires(self) -> frozenset[str]:
         """Frames, and the field that the audio input is made of."""
         return frozenset({"frames", "audio" if self.audio.input == "spectrogram" else "logmel"})
+
+    @property
+    def needs_init(self) -> str | None:
+        """What to do where no other run is given to start from; None where none is needed."""
+        return None
 
     def check_pairs(self, spec: DatasetSpec, *, method: str, where: str) -> None:
         """Refuse a shard set whose stored form does not fit.
@@ -47,7 +54,8 @@ class PairMethodConfig(Spec):
         instead = ""
         if "logmel" not in spec.fields and {"frames", "audio"} <= set(spec.fields):
             instead = (
-                f", or make the input of the stored sound: --set {method}.audio.input=spectrogram"
+                f", or make the input of the stored sound: --set "
+                f"{method.replace('-', '_')}.audio.input=spectrogram"
             )
         check_fields(self.requires, spec, method=method, where=where, instead=instead)
         check_pair_data(self.audio, spec, where=where)
@@ -69,16 +77,16 @@ class PairMethod(Method[PairBatch, PairInputs]):
         self.preparation = PairPreparation(config.audio, facts.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(facts.seed)
-            self.model = build_audio_visual(AUDIO_VISUAL_PRESETS[config.model])
+            self.model = build_audio_visual(audio_visual_config(config.model))
 
     def train_view(
-        self, shards: ShardSet, table: SampleTable, *, seed: int, pin_memory: bool
+        self, shards: SampleStore, table: SampleTable, *, seed: int, pin_memory: bool
     ) -> PairTrainView:
         """One random clip an item."""
         return PairTrainView(self._reader(shards, table), seed=seed, pin_memory=pin_memory)
 
     def eval_view(
-        self, shards: ShardSet, table: SampleTable, *, num_windows: int, pin_memory: bool
+        self, shards: SampleStore, table: SampleTable, *, num_windows: int, pin_memory: bool
     ) -> PairEvalView:
         """Evenly spaced clips of each item."""
         return PairEvalView(
@@ -101,11 +109,16 @@ class PairMethod(Method[PairBatch, PairInputs]):
     def start_from(self, initial: InitialState) -> None:
         """Take up the networks and the audio statistics; a method with banks takes those up too.
 
+        Published checkpoints hold no audio statistics: then those of the new data stay.
+
         Raises:
             RunError: A tensor is missing, is one too many or has another shape.
         """
-        own = {n: t for n, t in self.state_dict().items() if n.startswith(_NETWORK_PARTS)}
         given = {n: t for n, t in initial.tensors.items() if n.startswith(_NETWORK_PARTS)}
+        parts = {n.partition(".")[0] + "." for n in given} | {"model."}
+        own = {n: t for n, t in self.state_dict().items() if n.startswith(tuple(parts))}
+        if "preparation." in parts:
+            self.num_calibration_clips = 0  # the networks know the statistics that they come with
         check_same_tensors(given, own, where=initial.where)
         self.load_state_dict(given, strict=False)
 
@@ -123,7 +136,7 @@ class PairMethod(Method[PairBatch, PairInputs]):
             ),
         }
 
-    def _reader(self, shards: ShardSet, table: SampleTable) -> PairReader:
+    def _reader(self, shards: SampleStore, table: SampleTable) -> PairReader:
         return PairReader(shards, table, video=self.view.video, audio=self.view.audio)
 
 

@@ -1,14 +1,28 @@
 """Networks: tensors in, tensors out; they know no losses and no batches."""
 
 from avtrain.models.conv_audio import AudioNetConfig, ConvAudio
-from avtrain.models.presets import AUDIO_VISUAL_PRESETS, AudioVisualPreset
+from avtrain.models.presets import (
+    AUDIO_VISUAL_PRESETS,
+    AudioVisualChoice,
+    AudioVisualPreset,
+    audio_visual_config,
+)
 from avtrain.models.projection import Projection, ProjectionConfig
-from avtrain.models.r2plus1d import R2Plus1D, VideoNetConfig
-from avtrain.models.two_stream import AudioVisualConfig, AudioVisualModel, build_audio_visual
+from avtrain.models.r2plus1d import R2Plus1D, R2Plus1DConfig
+from avtrain.models.standard_r2plus1d import StandardR2Plus1D, StandardR2Plus1DConfig
+from avtrain.models.two_stream import (
+    AudioVisualConfig,
+    AudioVisualModel,
+    VideoNet,
+    VideoNetConfig,
+    build_audio_visual,
+    build_video_net,
+)
 
 __all__ = [
     "AUDIO_VISUAL_PRESETS",
     "AudioNetConfig",
+    "AudioVisualChoice",
     "AudioVisualConfig",
     "AudioVisualModel",
     "AudioVisualPreset",
@@ -16,6 +30,12 @@ __all__ = [
     "Projection",
     "ProjectionConfig",
     "R2Plus1D",
+    "R2Plus1DConfig",
+    "StandardR2Plus1D",
+    "StandardR2Plus1DConfig",
+    "VideoNet",
     "VideoNetConfig",
+    "audio_visual_config",
     "build_audio_visual",
+    "build_video_net",
 ]

@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from avtrain.models.config import NetConfig
+from avtrain.models.pooling import global_pool
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -83,13 +84,11 @@ class ConvAudio(nn.Module):
         conv3x = self.block2(conv2x)
         conv4x = self.block3(conv3x)
         conv5x = self.block4(conv4x)
-        # max over one flat axis: unlike adaptive_max_pool2d its backward is deterministic on CUDA
-        pool = conv5x.flatten(2).max(dim=2).values
         return {
             "conv1": conv1,
             "conv2x": conv2x,
             "conv3x": conv3x,
             "conv4x": conv4x,
             "conv5x": conv5x,
-            "pool": pool,
+            "pool": global_pool(conv5x, "max"),
         }

@@ -3,6 +3,7 @@
 It is not the R(2+1)D of torchvision: the stem is one full 3-D convolution followed by a max-pool,
 the spatial and temporal factors keep the output width, a block has one normalization after its
 sum, and the global pooling is a maximum. Parameter names are those of the published checkpoints.
+The one of torchvision is in standard_r2plus1d.py.
 
 Reference: Morgado, Vasconcelos, Misra 2021, "Audio-Visual Instance Discrimination with Cross-Modal
 Agreement", table of architectures; Tran et al. 2018 for the factorization.
@@ -17,6 +18,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from avtrain.models.config import NetConfig
+from avtrain.models.pooling import Pooling, global_pool
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,14 +31,16 @@ BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
 """Residual blocks of conv2x .. conv5x by depth; 10 is what the paper's ablations call 9 layers."""
 
 
-class VideoNetConfig(NetConfig):
-    """Shape of the video network; the defaults are the released models."""
+class R2Plus1DConfig(NetConfig):
+    """Shape of the video network of AVID; the defaults are the released models."""
 
+    kind: Literal["avid"] = "avid"
     depth: Literal[10, 18, 34] = 18
     width: PositiveInt = Field(
         default=64, description="channels of conv1 and conv2x; then 2x 4x 8x"
     )
     stem_pool: bool = Field(default=True, description="1x3x3 max-pool of stride 1x2x2 after conv1")
+    pooling: Pooling = Field(default="max", description="over time and place after conv5x")
 
 
 class R2Plus1DBlock(nn.Module):
@@ -62,13 +66,15 @@ class R2Plus1DBlock(nn.Module):
         y = F.relu(self.spt_bn1(self.spt_conv1(x)), inplace=True)
         y = F.relu(self.tmp_bn1(self.tmp_conv1(y)), inplace=True)
         y = F.relu(self.spt_bn2(self.spt_conv2(y)), inplace=True)
-        return F.relu(self.out_bn(self.tmp_conv2(y) + shortcut), inplace=True)
+        # in place: no backward needs the convolution's output without the shortcut
+        y = self.tmp_conv2(y).add_(shortcut)
+        return F.relu(self.out_bn(y), inplace=True)
 
 
 class R2Plus1D(nn.Module):
-    """Video encoder: frames, normalized per channel, to the global maximum of the last stage."""
+    """Video encoder: frames, normalized per channel, to the pooled last stage."""
 
-    def __init__(self, config: VideoNetConfig) -> None:
+    def __init__(self, config: R2Plus1DConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -92,28 +98,35 @@ class R2Plus1D(nn.Module):
         return 8 * self.config.width
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        """Global maximum of conv5x, one row a clip."""
+        """Global maximum, or mean, of conv5x, one row a clip."""
         return self.features(video)["pool"]
 
     def features(self, video: Float[Tensor, "b 3 t h w"]) -> dict[str, Tensor]:
         """Outputs of conv1, pooled, conv2x .. conv5x, each (b, c, t, h, w), and pool (b, d)."""
-        if video.ndim != 5 or video.shape[1] != 3:
-            raise ValueError(f"video must be (b, 3, t, h, w), got shape {tuple(video.shape)}")
+        check_video_shape(video)
         conv1 = self.conv1(video)
         conv2x = self.conv2x(conv1)
         conv3x = self.conv3x(conv2x)
         conv4x = self.conv4x(conv3x)
         conv5x = self.conv5x(conv4x)
-        # max over one flat axis: unlike adaptive_max_pool3d its backward is deterministic on CUDA
-        pool = conv5x.flatten(2).max(dim=2).values
         return {
             "conv1": conv1,
             "conv2x": conv2x,
             "conv3x": conv3x,
             "conv4x": conv4x,
             "conv5x": conv5x,
-            "pool": pool,
+            "pool": global_pool(conv5x, self.config.pooling),
         }
+
+
+def check_video_shape(video: Tensor) -> None:
+    """Refuse what is not (b, 3, t, h, w).
+
+    Raises:
+        ValueError: The text has the shape.
+    """
+    if video.ndim != 5 or video.shape[1] != 3:
+        raise ValueError(f"video must be (b, 3, t, h, w), got shape {tuple(video.shape)}")
 
 
 def _spatial_conv(in_channels: int, out_channels: int, *, stride: int) -> nn.Conv3d:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor, nn
 
 from avtrain.models.config import NetConfig
 from avtrain.models.conv_audio import AudioNetConfig, ConvAudio
 from avtrain.models.projection import Projection, ProjectionConfig
-from avtrain.models.r2plus1d import R2Plus1D, VideoNetConfig
+from avtrain.models.r2plus1d import R2Plus1D, R2Plus1DConfig
+from avtrain.models.standard_r2plus1d import StandardR2Plus1D, StandardR2Plus1DConfig
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+VideoNet = R2Plus1D | StandardR2Plus1D
+
+
+def _video_kind(value: object) -> object:
+    """Which of the video networks a table or an object describes; without a word, AVID's."""
+    if isinstance(value, dict):
+        return value.get("kind", "avid")
+    return getattr(value, "kind", None)
+
+
+VideoNetConfig = Annotated[
+    Annotated[R2Plus1DConfig, Tag("avid")] | Annotated[StandardR2Plus1DConfig, Tag("standard")],
+    Discriminator(_video_kind),
+]
 
 
 class AudioVisualConfig(NetConfig):
     """The four parts of a two-stream model; the defaults are the released models."""
 
-    video: VideoNetConfig = Field(default_factory=VideoNetConfig)
+    video: VideoNetConfig = Field(default_factory=R2Plus1DConfig)
     audio: AudioNetConfig = Field(default_factory=AudioNetConfig)
     video_proj: ProjectionConfig = Field(default_factory=ProjectionConfig)
     audio_proj: ProjectionConfig = Field(default_factory=ProjectionConfig)
@@ -44,7 +60,7 @@ class AudioVisualModel(nn.Module):
     def __init__(
         self,
         *,
-        video_model: R2Plus1D,
+        video_model: VideoNet,
         audio_model: ConvAudio,
         video_proj: Projection,
         audio_proj: Projection,
@@ -78,9 +94,16 @@ class AudioVisualModel(nn.Module):
         return embedding
 
 
+def build_video_net(config: R2Plus1DConfig | StandardR2Plus1DConfig) -> VideoNet:
+    """A new video network with random weights."""
+    if isinstance(config, StandardR2Plus1DConfig):
+        return StandardR2Plus1D(config)
+    return R2Plus1D(config)
+
+
 def build_audio_visual(config: AudioVisualConfig) -> AudioVisualModel:
     """A new model with random weights."""
-    video_model = R2Plus1D(config.video)
+    video_model = build_video_net(config.video)
     audio_model = ConvAudio(config.audio)
     return AudioVisualModel(
         video_model=video_model,

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from avtrain.objectives.across_ranks import concat_across_ranks, mean_across_ranks
-from avtrain.objectives.memory_bank import MemoryBank
-from avtrain.objectives.nce import bank_scores, estimate_normalizer, nce_loss
+from avtrain.objectives.across_ranks import RankRows, concat_across_ranks, rows_across_ranks
+from avtrain.objectives.bank_layout import BankLayout, build_bank
+from avtrain.objectives.instances import check_instances, freeze_normalizer, trained_rows
+from avtrain.objectives.nce import nce_loss
 from avtrain.objectives.negatives import uniform_other_candidates
 from avtrain.objectives.terms import LossOutput, combine_terms, normalize_coefficients
 
@@ -43,6 +44,8 @@ class AVIDCriterionConfig(BaseModel):
     temperature: float = Field(default=0.07, gt=0.0125, allow_inf_nan=False)
     num_negatives: PositiveInt = 1024
     momentum: float = Field(default=0.5, ge=0.0, lt=1.0)
+    banks: BankLayout = "auto"
+    """Whole on every rank, or shared among ranks; "auto" shares them from 4 GiB."""
 
 
 class AVIDCriterion(nn.Module):
@@ -81,15 +84,18 @@ class AVIDCriterion(nn.Module):
         super().__init__()
         self.config = config
         self.weights = normalize_coefficients(AVID_COEFFICIENTS[config.mode])
-        self.video_memory = MemoryBank(
-            num_rows=num_rows, dim=dim, momentum=config.momentum, generator=generator
-        )
-        self.audio_memory = MemoryBank(
-            num_rows=num_rows, dim=dim, momentum=config.momentum, generator=generator
+        self.video_memory, self.audio_memory = (
+            build_bank(
+                config.banks,
+                num_rows=num_rows,
+                dim=dim,
+                momentum=config.momentum,
+                generator=generator,
+            )
+            for _ in range(2)
         )
         device = generator.device
-        allowed = torch.arange(num_rows) if candidates is None else candidates
-        allowed = _sorted_rows(allowed, num_rows).to(device)
+        allowed = trained_rows(candidates, num_rows=num_rows).to(device)
         self.register_buffer("candidates", allowed, persistent=False)
         self.register_buffer("normalizer", torch.tensor(-1.0, device=device))
 
@@ -103,27 +109,42 @@ class AVIDCriterion(nn.Module):
     ) -> LossOutput:
         """Mean of the terms of the mode, in float32 whatever the embeddings are.
 
+        With several ranks, the mean of their outputs is the output of one rank with all rows.
+
         Args:
             index: row of each instance, one of the candidates.
-            generator: draws the negatives; on the device of the embeddings, and with its own state
-                on each rank.
+            generator: draws the negatives; on the device of the embeddings, and in the same state
+                on every rank.
 
         Raises:
             ValueError: the shapes of the arguments and of the banks do not match.
         """
-        self._check_shapes(video_embedding, audio_embedding, index)
+        check_instances(
+            video_embedding,
+            audio_embedding,
+            index,
+            num_rows=self.video_memory.num_rows,
+            dim=self.video_memory.dim,
+        )
+        ranks = rows_across_ranks(len(index))
         with torch.autocast(device_type=video_embedding.device.type, enabled=False):
             video = F.normalize(video_embedding.float(), dim=1)
             audio = F.normalize(audio_embedding.float(), dim=1)
-            output = self._contrast(video, audio, index, generator)
+            output = self._contrast(video, audio, index, ranks=ranks, generator=generator)
         if self.training:
-            rows = concat_across_ranks(index)
-            self.video_memory.update(rows, concat_across_ranks(video))
-            self.audio_memory.update(rows, concat_across_ranks(audio))
+            rows = concat_across_ranks(index, rows=ranks)
+            self.video_memory.update(rows, concat_across_ranks(video, rows=ranks))
+            self.audio_memory.update(rows, concat_across_ranks(audio, rows=ranks))
         return output
 
     def _contrast(
-        self, video: Tensor, audio: Tensor, index: Tensor, generator: torch.Generator
+        self,
+        video: Tensor,
+        audio: Tensor,
+        index: Tensor,
+        *,
+        ranks: RankRows,
+        generator: torch.Generator,
     ) -> LossOutput:
         """Loss of unit embeddings against one set of rows for all terms."""
         negatives = uniform_other_candidates(
@@ -131,52 +152,23 @@ class AVIDCriterion(nn.Module):
             candidates=self.candidates,
             num_negatives=self.config.num_negatives,
             generator=generator,
+            ranks=ranks,
         )
         embeddings = {"video": video, "audio": audio}
         banks = {"video": self.video_memory, "audio": self.audio_memory}
-        targets = {name.split("_to_")[1] for name in self.weights}
         rows = torch.cat([index[:, None], negatives], dim=1)  # positive first
-        bank_rows = {name: banks[name].rows(rows) for name in sorted(targets)}
         normalizer: Tensor | None = None
         terms: dict[str, Tensor] = {}
         for name in self.weights:
             anchor, target = name.split("_to_")
-            scores = bank_scores(
-                embeddings[anchor], bank_rows[target], temperature=self.config.temperature
+            scores = banks[target].scores(
+                embeddings[anchor], rows, temperature=self.config.temperature, ranks=ranks
             )
             positive_scores, negative_scores = scores[:, :1], scores[:, 1:]
             if normalizer is None:
-                normalizer = self._frozen_normalizer(negative_scores)
-            terms[name] = nce_loss(positive_scores, negative_scores, normalizer=normalizer)
+                normalizer = freeze_normalizer(
+                    self.normalizer, negative_scores, ranks=ranks, training=self.training
+                )
+            term = nce_loss(positive_scores, negative_scores, normalizer=normalizer)
+            terms[name] = ranks.share * term
         return combine_terms(terms, weights=self.weights)
-
-    @torch.no_grad()
-    def _frozen_normalizer(self, negative_scores: Tensor) -> Tensor:
-        """The stored normalizer, or an estimate while none is stored; training stores it."""
-        # every step estimates, and reduces over ranks: to ask whether it is set would wait for the
-        # device
-        estimate = mean_across_ranks(estimate_normalizer(negative_scores))
-        normalizer = torch.where(self.normalizer > 0, self.normalizer, estimate)
-        if self.training:
-            self.normalizer.copy_(normalizer)
-        return normalizer
-
-    def _check_shapes(self, video: Tensor, audio: Tensor, index: Tensor) -> None:
-        expected = (len(index), self.video_memory.memory.shape[1])
-        if index.ndim != 1 or video.shape != expected or audio.shape != expected:
-            raise ValueError(
-                f"embeddings must be {expected} for {tuple(index.shape)} indices and banks of "
-                f"{tuple(self.video_memory.memory.shape)}, got video {tuple(video.shape)} and "
-                f"audio {tuple(audio.shape)}"
-            )
-
-
-def _sorted_rows(candidates: Tensor, num_rows: int) -> Tensor:
-    """The distinct candidates, ascending, after a check of their range."""
-    rows: Tensor = torch.unique(candidates.detach().cpu().long())
-    if len(rows) < 2 or rows[0] < 0 or rows[-1] >= num_rows:
-        seen = f"{len(rows)} distinct rows"
-        if len(rows):
-            seen += f" in [{int(rows[0])}, {int(rows[-1])}]"
-        raise ValueError(f"candidates must be at least 2 rows in [0, {num_rows}), got {seen}")
-    return rows

@@ -43,7 +43,17 @@ def nce_loss(
     *,
     normalizer: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Mean over anchors of the binary cross-entropies, averaged over k and summed over m.
+    """Mean of `nce_losses` over the anchors."""
+    return nce_losses(positive_scores, negative_scores, normalizer=normalizer).mean()
+
+
+def nce_losses(
+    positive_scores: Float[Tensor, "b k"],
+    negative_scores: Float[Tensor, "b m"],
+    *,
+    normalizer: Float[Tensor, ""],
+) -> Float[Tensor, " b"]:
+    """Binary cross-entropies of each anchor, averaged over k and summed over m.
 
     A pair is a positive with probability e^s / (e^s + m Z), Z being the normalizer. In the form
     with softplus nothing overflows.
@@ -65,4 +75,4 @@ def nce_loss(
     boundary = math.log(negative_scores.shape[1]) + torch.log(normalizer)
     positive = F.softplus(boundary - positive_scores).mean(dim=1)
     negative = F.softplus(negative_scores - boundary).sum(dim=1)
-    return (positive + negative).mean()
+    return positive + negative

@@ -1,7 +1,9 @@
 """Random bank rows to contrast an anchor with.
 
 All draws are with replacement and without waiting for the device; the generator lives on the device
-of the indices. Letters: b anchors, m negatives, k excluded rows, c candidate rows.
+of the indices. With several ranks each draws for the anchors of all of them, from generators in
+the same state, and keeps its own: the draws are those of one rank with the whole batch.
+Letters: b anchors, m negatives, k excluded rows, c candidate rows.
 """
 
 from __future__ import annotations
@@ -11,20 +13,31 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from avtrain.objectives.across_ranks import RankRows
+
 if TYPE_CHECKING:
     from jaxtyping import Int
 
 
 def uniform_others(
-    index: Int[Tensor, " b"], *, num_rows: int, num_negatives: int, generator: torch.Generator
+    index: Int[Tensor, " b"],
+    *,
+    num_rows: int,
+    num_negatives: int,
+    generator: torch.Generator,
+    ranks: RankRows | None = None,
 ) -> Int[Tensor, "b m"]:
     """Rows in [0, num_rows), uniform over all but the anchor's own.
+
+    Args:
+        ranks: the anchors of all ranks; None where there is one.
 
     Reference: Morgado et al. 2021, section 3.1.
     """
     if num_rows < 2:
         raise ValueError(f"negatives need at least 2 rows, got {num_rows=}")
-    draws = _draws(len(index), num_rows - 1, num_negatives, generator=generator)
+    ranks = ranks or RankRows(of_ranks=(len(index),))
+    draws = _draws(ranks, num_rows - 1, num_negatives, generator=generator)
     return draws + (draws >= index[:, None]).long()
 
 
@@ -34,6 +47,7 @@ def uniform_other_candidates(
     candidates: Int[Tensor, " c"],
     num_negatives: int,
     generator: torch.Generator,
+    ranks: RankRows | None = None,
 ) -> Int[Tensor, "b m"]:
     """Rows among the candidates, uniform over all but the anchor's own.
 
@@ -42,6 +56,7 @@ def uniform_other_candidates(
     Args:
         index: every anchor is a candidate; this is not checked, it would wait for the device.
         candidates: row ids, ascending and distinct.
+        ranks: the anchors of all ranks; None where there is one.
     """
     if len(candidates) < 2:
         raise ValueError(f"negatives need at least 2 candidate rows, got {len(candidates)}")
@@ -51,6 +66,7 @@ def uniform_other_candidates(
         num_rows=len(candidates),
         num_negatives=num_negatives,
         generator=generator,
+        ranks=ranks,
     )
     return candidates[positions]
 
@@ -61,6 +77,7 @@ def uniform_excluding(
     candidates: Int[Tensor, " c"],
     num_negatives: int,
     generator: torch.Generator,
+    ranks: RankRows | None = None,
 ) -> Int[Tensor, "b m"]:
     """Rows among the candidates, uniform over all but each anchor's excluded ones.
 
@@ -70,6 +87,7 @@ def uniform_excluding(
     Args:
         excluded: row ids, ascending and distinct in each row, all of them candidates; not checked.
         candidates: row ids, ascending and distinct.
+        ranks: the anchors of all ranks; None where there is one.
 
     Reference: Morgado et al. 2021, section 3.2.
     """
@@ -79,7 +97,8 @@ def uniform_excluding(
             f"{excluded.shape[1]} excluded rows leave none of {len(candidates)} candidates; "
             "mine fewer positives"
         )
-    draws = _draws(len(excluded), num_left, num_negatives, generator=generator)
+    ranks = ranks or RankRows(of_ranks=(len(excluded),))
+    draws = _draws(ranks, num_left, num_negatives, generator=generator)
     positions = torch.searchsorted(candidates, excluded.long().contiguous())
     return candidates[remap_excluding(draws, positions)]
 
@@ -96,9 +115,10 @@ def remap_excluding(draws: Int[Tensor, "b m"], excluded: Int[Tensor, "b k"]) -> 
 
 
 def _draws(
-    num_anchors: int, num_values: int, num_negatives: int, *, generator: torch.Generator
+    ranks: RankRows, num_values: int, num_negatives: int, *, generator: torch.Generator
 ) -> Int[Tensor, "b m"]:
     if num_negatives < 1:
         raise ValueError(f"{num_negatives=} must be positive; the paper uses 1024")
-    shape = (num_anchors, num_negatives)
-    return torch.randint(num_values, shape, generator=generator, device=generator.device)
+    shape = (ranks.total, num_negatives)
+    draws = torch.randint(num_values, shape, generator=generator, device=generator.device)
+    return draws[ranks.here]

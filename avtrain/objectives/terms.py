@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,9 @@ class LossOutput:
     """Weighted sum of the terms, with gradient."""
     terms: dict[str, Tensor]
     """Unweighted terms by name, scalars without gradient, on the device of the total."""
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    """What else a log should show, as the terms are: finite scalars whose mean over ranks is that
+    of the whole batch. A criterion gives the same names in every step."""
 
 
 def normalize_coefficients(coefficients: Mapping[str, float]) -> dict[str, float]:

@@ -53,6 +53,7 @@ class ShardSetPlan:
     num_splits: int = 2
     """0: no splits; 2: every third clip is test."""
     build_hash: str = "fixture"
+    width_px: int = 88
 
 
 MakeShardSet = Callable[..., Path]
@@ -164,7 +165,7 @@ class _Clip:
         self.members = members
 
     def _jpeg(self, frame: int, share: float) -> bytes:
-        picture = np.full((SIDE_PX, 88, 3), 20, np.uint8)
+        picture = np.full((SIDE_PX, self.plan.width_px, 3), 20, np.uint8)
         color = np.multiply(colorsys.hsv_to_rgb(share, 1, 1), 255)
         left = (3 * frame + 5 * self.index) % 48
         picture[8:56, left : left + 40] = color
@@ -210,7 +211,7 @@ class _Clip:
             audio_stream=1,
             native_fps=plan.fps,
             native_jitter_s=0.0,
-            native_width_px=88,
+            native_width_px=plan.width_px,
             native_height_px=SIDE_PX,
             pixel_aspect=1.0,
             rotation_deg=0,
@@ -229,7 +230,7 @@ class _Clip:
             effective_duration_s=self.duration_s,
             frame_fps=plan.fps,
             num_frames=self.num_frames if frames.size else 0,
-            frame_width_px=88,
+            frame_width_px=plan.width_px,
             frame_height_px=SIDE_PX,
             num_audio_samples=self.num_audio_samples,
             num_logmel_columns=self.num_columns if logmel.size else 0,
@@ -264,7 +265,7 @@ TINY_RUN = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_run() -> tuple[str, ...]:
     """Settings, as for `--set`, of a run of 10 steps of 6 clips in about a second."""
     return TINY_RUN

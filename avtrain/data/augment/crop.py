@@ -55,19 +55,26 @@ def center_crop_box(*, height: int, width: int, share: float) -> CropBox:
     return CropBox(top=(height - side) // 2, left=(width - side) // 2, height=side, width=side)
 
 
-def resample_frames(frames: np.ndarray, box: CropBox, *, side_px: int) -> np.ndarray:
+def resample_frames(
+    frames: np.ndarray, box: CropBox, *, side_px: int, flip: bool = False
+) -> np.ndarray:
     """The box of each frame at `side_px` squared, bilinear with antialiasing.
 
     Args:
         frames: uint8 (t, h, w, c).
+        box: Lies in the frames.
+        side_px: Height and width of the result.
+        flip: Left and right change places.
 
     Returns:
         uint8 (t, side_px, side_px, c).
     """
     cut = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
-    if cut.shape[1:3] == (side_px, side_px):
-        return cut
-    # uint8 in channels-last order has its own kernel: vectorized, one thread, no float copies
+    # uint8 in channels-last order has its own kernels: vectorized, one thread, no float copies;
+    # numpy's own flip would take longer than all else
     planes = torch.from_numpy(np.ascontiguousarray(cut)).permute(0, 3, 1, 2)
-    resized = F.interpolate(planes, size=(side_px, side_px), mode="bilinear", antialias=True)
-    return resized.permute(0, 2, 3, 1).numpy()
+    if planes.shape[2:] != (side_px, side_px):
+        planes = F.interpolate(planes, size=(side_px, side_px), mode="bilinear", antialias=True)
+    if flip:
+        planes = planes.flip(3)
+    return planes.permute(0, 2, 3, 1).numpy()

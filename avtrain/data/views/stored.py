@@ -1,14 +1,15 @@
-"""Windows of stored fields as arrays."""
+"""Windows of stored fields, written where they are wanted."""
 
 import numpy as np
 
-from avdata import ShardSet, ShardSetError
+from avdata import ShardSetError
+from avtrain.data.samples import SampleStore
 
 
 def read_logmel_window(
-    shards: ShardSet, sample: int, *, start: int, num_columns: int, stride: int
-) -> np.ndarray:
-    """Every `stride`-th log-mel column from `start` on, float16 (s, f).
+    out: np.ndarray, shards: SampleStore, sample: int, *, start: int, stride: int
+) -> None:
+    """Fill `out`, float16 (s, f), with every `stride`-th log-mel column from `start` on.
 
     Columns beyond the end of the sample are silence: the logarithm of the floor.
 
@@ -16,32 +17,31 @@ def read_logmel_window(
         ShardSetError: The member is damaged.
     """
     try:
-        logmel = shards.read_logmel(sample, start, start + num_columns * stride)
+        logmel = shards.read_logmel(sample, start, start + len(out) * stride)
     except ValueError as error:
         raise _damaged(shards, sample, "log-mel", error) from None
     assert shards.spec.logmel is not None
     cut = logmel[0, ::stride]
-    out = np.full((num_columns, logmel.shape[2]), np.log(shards.spec.logmel.log_floor), np.float16)
     out[: len(cut)] = cut
-    return out
+    if len(cut) < len(out):
+        out[len(cut) :] = np.log(shards.spec.logmel.log_floor)
 
 
-def read_mono_window(shards: ShardSet, sample: int, *, start: int, num_samples: int) -> np.ndarray:
-    """First channel of the sound, int16 (n,); zeros beyond the end of the sample.
+def read_mono_window(out: np.ndarray, shards: SampleStore, sample: int, *, start: int) -> None:
+    """Fill `out`, int16 (n,), with the first channel of the sound; zeros beyond its end.
 
     Raises:
         ShardSetError: The member is damaged.
     """
     try:
-        sound = shards.read_audio(sample, start, start + num_samples)
+        sound = shards.read_audio(sample, start, start + len(out))
     except (ValueError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
         raise _damaged(shards, sample, "sound", error) from None
-    out = np.zeros(num_samples, np.int16)
     out[: sound.shape[1]] = sound[0]
-    return out
+    out[sound.shape[1] :] = 0
 
 
-def _damaged(shards: ShardSet, sample: int, what: str, error: Exception) -> ShardSetError:
+def _damaged(shards: SampleStore, sample: int, what: str, error: Exception) -> ShardSetError:
     place = shards.location.place(shards.manifest["shard"][sample].as_py())
     return ShardSetError(
         f"{what} of sample {shards.keys[sample]} in {place} cannot be decoded "

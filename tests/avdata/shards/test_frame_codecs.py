@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import simplejpeg
+from PIL import Image
 
 from avdata import ShardSet, ShardSetError
 from avdata.atomic_writing import write_atomically
@@ -26,6 +27,7 @@ from avdata.manifest import (
 from avdata.schema import FRAME_CODECS, DatasetSpec, ManifestRow, VideoSpec
 from avdata.shards import video_member
 from avdata.shards.codec import encode_array
+from avdata.shards.frames_in_place import decode_into
 from avdata.shards.writer import ShardWriter
 
 BITS, BLOCK_PX = 6, 16
@@ -352,3 +354,52 @@ def test_frames_that_are_not_there(h264_set: ShardSet, copy_set: ShardSet) -> No
                 shards.read_frames(0, indices)
         with pytest.raises(IndexError, match="no frames are asked of sample clip-1"):
             shards.read_frames(1, [])
+
+
+# in place
+
+
+@pytest.mark.parametrize("indices", [[5], [9, 3, 3, 10], [0, 1, 2]])
+@pytest.mark.parametrize("codec", ["h264", "copy"])
+def test_frames_in_place_are_the_frames(
+    codec: str, indices: list[int], request: pytest.FixtureRequest
+) -> None:
+    shards: ShardSet = request.getfixturevalue(f"{codec}_set")
+    frames = shards.read_frames(0, indices)
+    height, width = frames.shape[1:3]
+    for more in (0, 24):
+        out = np.full((len(indices), height + more, width + more, 3), 7, np.uint8)
+        assert shards.read_frames_into(out, 0, indices) == (height, width)
+        np.testing.assert_array_equal(out[:, :height, :width], frames)
+        assert not out[:, height:].any() and not out[:, :, width:].any()
+    with pytest.raises(IndexError, match="no frames are asked of sample clip-0"):
+        shards.read_frames_into(out, 0, [])
+
+
+def test_jpegs_and_pngs_are_decoded_in_place() -> None:
+    pictures = [numbered(number) for number in range(3)]
+    jpegs = [simplejpeg.encode_jpeg(picture, quality=95) for picture in pictures]
+    with io.BytesIO() as file:
+        Image.fromarray(pictures[2]).save(file, "PNG")
+        png = file.getvalue()
+    images, indices = [jpegs[0], jpegs[1], jpegs[0], png], [4, 5, 4, 6]
+    for more in (0, 8):
+        out = np.full((4, HEIGHT_PX + more, WIDTH_PX + more, 3), 7, np.uint8)
+        assert decode_into(out, images, indices) == (HEIGHT_PX, WIDTH_PX)
+        for at, image in enumerate(images):
+            shown = out[at, :HEIGHT_PX, :WIDTH_PX]
+            np.testing.assert_array_equal(shown, video_member.decode_picture(image))
+        assert not out[:, HEIGHT_PX:].any() and not out[:, :, WIDTH_PX:].any()
+
+
+def test_what_cannot_be_decoded_in_place_is_named() -> None:
+    jpeg, smaller = (simplejpeg.encode_jpeg(numbered(1)[:rows]) for rows in (64, 48))
+    out = np.empty((2, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    with pytest.raises(video_member.FrameError, match="frame 8: it is 96x48, frame 7 is 96x64"):
+        decode_into(out, [jpeg, smaller], [7, 8])
+    with pytest.raises(video_member.FrameError, match=r"frame 8: it is 96x64, .* for it 96x48"):
+        decode_into(out[:, :48], [smaller, jpeg], [7, 8])
+    with pytest.raises(video_member.FrameError, match="frame 7"):
+        decode_into(out, [jpeg[: len(jpeg) // 2], jpeg], [7, 8])
+    with pytest.raises(video_member.FrameError, match="frame 7"):
+        decode_into(out, [b"no picture", jpeg], [7, 8])

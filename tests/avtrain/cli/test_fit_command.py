@@ -49,6 +49,7 @@ def test_fit_then_resume_with_json(
         "loss",
         "samples_per_s",
         "data_wait",
+        "skipped",
         "seconds",
     }
     assert facts["run"] == str(out)
@@ -95,14 +96,18 @@ def test_a_truncated_shard(shard_set: Path, tmp_path: Path, tiny_run: tuple[str,
     refused(fit(copy, tmp_path / "run", tiny_run), "shard-000001.tar is missing")
 
 
-def test_a_damaged_picture_names_shard_and_key(
+def test_damaged_pictures_alone_name_shard_and_key(
     shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
 ) -> None:
     copy = Path(shutil.copytree(shard_set, tmp_path / "copy"))
     for shard in copy.glob("*.tar"):
         shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\0\0\0"))
     result = fit(copy, tmp_path / "run", tiny_run)
-    refused(result, "of sample clip-0", "shard-00000", "cannot be decoded", "avdata verify")
+    assert result.exit_code == 2, result.output
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("avtrain: error: none of the 6 items of a batch can be read: clip-0")
+    for part in ("of sample clip-0", "shard-00000", "cannot be decoded", "avdata verify"):
+        assert part in last
 
 
 def test_a_missing_field(make_shard_set: MakeShardSet, tmp_path: Path) -> None:
@@ -114,7 +119,7 @@ def test_a_missing_field(make_shard_set: MakeShardSet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("avid.modell=3", ("avid.modell: unknown setting", "allowed here: model, criterion")),
+        ("avid.modell=3", ("avid.modell: unknown setting", "allowed here: model, video")),
         ("avid.model=large", ("avid.model", "'tiny'", "large")),
         ("data.batch_size=0", ("data.batch_size", "greater than or equal to 2")),
         ("data.batch_size=17", ("batch_size=17 is larger than the 16 samples", "to 16 or less")),
@@ -169,3 +174,77 @@ def test_help_does_not_need_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "fit" in done.stdout
+
+
+def test_profile_writes_a_trace_and_shows_a_table(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    result = fit(shard_set, tmp_path / "run", (*tiny_run, "schedule.max_steps=11"), "--profile")
+    assert result.exit_code == 0, result.output
+    trace = tmp_path / "run" / "profile" / "steps-6-to-10.json"
+    assert f"trace of 5 steps: {trace}" in result.stderr
+    assert "convolution" in result.stderr
+    assert json.loads(trace.read_text())["traceEvents"]
+    short = (*tiny_run, "schedule.max_steps=2")
+    result = fit(shard_set, tmp_path / "short", short, "--profile")
+    assert "records steps 6 to 10 of a session, this one had 2: no trace" in result.stderr
+
+
+def test_a_mix_and_its_wrong_weights(
+    shard_set: Path, make_shard_set: MakeShardSet, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    other = make_shard_set(num_clips=9, build_hash="other")
+    settings = (*tiny_run, "schedule.max_steps=3")
+    sets = [part for text in settings for part in ("--set", text)]
+    mix = ("fit", shard_set, other, "--out", tmp_path / "run", "--device", "cpu", *sets)
+    result = invoke(*mix, "--mix", "2,1")
+    assert result.exit_code == 0, result.output
+    refused(invoke(*mix, "--mix", "1,1,1"), "--mix has 3 weights for 2 shard sets")
+    wrong = invoke(*mix, "--mix", "2:1")
+    assert wrong.exit_code == 2
+    assert "'2:1' is not a list of numbers, as in --mix 2,1" in wrong.stderr
+
+
+def test_split_init_and_the_same_command_again(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    settings = (*tiny_run, "schedule.max_steps=2", "data.batch_size=4")
+    again = (shard_set, tmp_path / "run", settings, "--split", "test")
+    assert fit(*again).exit_code == 0
+    second = fit(*again, "--json")
+    assert second.exit_code == 0
+    assert json.loads(second.stdout)["steps"] == 2
+    assert "going on after step 2" in second.stderr
+    init = fit(shard_set, tmp_path / "next", settings, "--init", tmp_path / "run")
+    assert init.exit_code == 0, init.output
+    nothing = fit(shard_set, tmp_path / "no", settings, "--init", tmp_path / "none")
+    refused(nothing, "neither a run nor a folder with weights.safetensors and config.json")
+    refused(fit(shard_set, tmp_path / "run", settings, "--split", "train"), "data.split: 'test'")
+    refused(fit(shard_set, tmp_path / "run", settings, "--where", "label == 'no'"), "keeps none of")
+
+
+def test_a_checkpoint_of_another_method_or_set(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...], make_shard_set: MakeShardSet
+) -> None:
+    settings = (*tiny_run, "schedule.max_steps=1")
+    other = make_shard_set(build_hash="other")
+    for out, shards in (("run", shard_set), ("other", other)):
+        assert fit(shards, tmp_path / out, settings).exit_code == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "run" / "checkpoints")
+    refused(fit(shard_set, tmp_path / "run", settings), "checkpoint of step 1", "another shard set")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record["config"]["method"] = "robust-xid"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    mixed = fit(
+        shard_set, tmp_path / "run", ("method=robust-xid", "schedule.max_steps=1"), "--resume"
+    )
+    refused(mixed, "is of method 'avid', the run's is 'robust-xid'", "--init")
+
+
+def test_wandb_that_is_not_installed(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    result = fit(shard_set, tmp_path / "run", (*tiny_run, "log.wandb=true"))
+    refused(result, "needs the package wandb, which is not installed: `pip install wandb`")
+    assert not (tmp_path / "run").exists()

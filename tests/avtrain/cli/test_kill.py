@@ -48,8 +48,8 @@ def test_kill_9_then_resume_equals_uninterrupted(
     assert whole.wait() == 0, whole.communicate()
     reached = load_latest_checkpoint(tmp_path / "killed")
     assert reached is not None
-    assert 14 <= reached.step < 40
-    resumed = start(shard_set, tmp_path / "killed", settings, "--resume")
+    assert 7 <= reached.step < 40  # that of step 14 may have been in flight
+    resumed = start(shard_set, tmp_path / "killed", settings)  # the same command
     assert resumed.wait() == 0, resumed.communicate()
 
     def lines(run: str, name: str) -> list[dict]:

@@ -14,8 +14,9 @@ from avtrain.data.loader import BatchLoader
 from avtrain.data.samples import read_sample_table
 from avtrain.data.stream import StreamItem, StreamPlan, batches
 from avtrain.data.views.pair import PairEvalView, PairTrainView
+from avtrain.data.views.pair_batch import PairBatch
 from avtrain.data.views.pair_config import AudioViewConfig, VideoViewConfig
-from avtrain.data.views.pair_reader import PairBatch, PairReader
+from avtrain.data.views.pair_reader import PairReader
 from avtrain.data.views.pair_window import draw_pair_window, even_pair_windows
 
 VIDEO = VideoViewConfig(crop_px=32)
@@ -76,10 +77,17 @@ def load(path: Path, num_threads: int) -> list[PairBatch]:
         return [next(loader).batch for _ in range(6)]
 
 
+def assert_equal(one: PairBatch, other: PairBatch) -> None:
+    assert (one.crops is None, one.crop_px) == (other.crops is None, other.crop_px)
+    tensors = list(one.tensors())
+    assert len(tensors) == len(PairBatch.__slots__) - 1 - (one.crops is None)
+    for a, b in zip(tensors, other.tensors(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_batches_do_not_depend_on_threads(shard_set: Path) -> None:
     for one, three in zip(load(shard_set, 1), load(shard_set, 3), strict=True):
-        for name in PairBatch.__slots__:
-            assert torch.equal(getattr(one, name), getattr(three, name)), name
+        assert_equal(one, three)
 
 
 def test_clips_of_one_sample_differ_between_epochs_and_occurrences(shard_set: Path) -> None:
@@ -96,18 +104,18 @@ def test_clips_of_one_sample_differ_between_epochs_and_occurrences(shard_set: Pa
 def test_frames_and_sound_come_from_the_same_place(make_shard_set) -> None:
     path = make_shard_set(num_clips=2, durations_s=(8.0,), num_splits=0)
     pairs = reader(path)
-    batch = pairs.allocate(1, pin_memory=False)
-    frames = pairs.read(batch, 0, 1, first_frame=20, audio_start_s=1.25)
-    jpegs = pairs.shards.read_jpegs(1, 20, 28)
-    assert len(jpegs) == len(frames) == 8
+    batch = pairs.allocate(1, pin_memory=False, form="whole")
+    pairs.read_frames(batch, 0, 1, first_frame=20)
+    np.testing.assert_array_equal(batch.frames[0], pairs.shards.read_frames(1, range(20, 28)))
+    pairs.read_sound(batch, 0, 1, start_s=1.25)
     stored = pairs.shards.read_logmel(1)
     np.testing.assert_array_equal(batch.sound[0].numpy(), stored[0, 125:325])
 
 
 def test_half_rate_sound_takes_every_second_column(shard_set: Path) -> None:
     pairs = reader(shard_set, audio=AudioViewConfig(frame_rate_hz=50))
-    batch = pairs.allocate(1, pin_memory=False)
-    pairs.read(batch, 0, 0, first_frame=0, audio_start_s=0.5)
+    batch = pairs.allocate(1, pin_memory=False, form="cropped")
+    pairs.read_sound(batch, 0, 0, start_s=0.5)
     np.testing.assert_array_equal(batch.sound[0].numpy(), pairs.shards.read_logmel(0)[0, 50:250:2])
 
 
@@ -131,13 +139,13 @@ def test_frame_rates_may_differ_from_sample_to_sample(shard_set: Path) -> None:
     assert durations == [48 / 16, 56 / 8, 64 / 24]
     assert [pairs.first_frame(sample, 1.0) for sample in range(3)] == [16, 8, 24]
     assert [pairs.first_frame(sample, 99.0) for sample in range(3)] == [40, 51, 52]
-    batch = pairs.allocate(1, pin_memory=False)
+    batch = pairs.allocate(1, pin_memory=False, form="cropped")
     for sample, indices in (
         (1, [8, 9, 9, 10, 10, 11, 11, 12]),
         (2, [8, 10, 11, 13, 14, 16, 17, 19]),
     ):
-        frames = pairs.read(batch, 0, sample, first_frame=8, audio_start_s=0.0)
-        np.testing.assert_array_equal(frames, shards.read_frames(sample, indices))
+        frames = pairs.read_frames(batch, 0, sample, first_frame=8)
+        np.testing.assert_array_equal(frames.pixels, shards.read_frames(sample, indices))
 
 
 def test_sound_moves_with_the_frames_but_not_with_a_still(shard_set: Path) -> None:
@@ -165,8 +173,8 @@ def test_short_samples_wrap_frames_and_end_in_silence(make_shard_set) -> None:
 
 def test_waveform_windows_end_in_zeros(shard_set: Path) -> None:
     pairs = reader(shard_set, audio=AudioViewConfig(input="spectrogram"))
-    batch = pairs.allocate(1, pin_memory=False)
-    pairs.read(batch, 0, 0, first_frame=0, audio_start_s=2.0)
+    batch = pairs.allocate(1, pin_memory=False, form="cropped")
+    pairs.read_sound(batch, 0, 0, start_s=2.0)
     assert batch.sound.shape == (1, 48000)
     assert batch.sound[0, :24000].abs().max() > 4000
     assert (batch.sound[0, 24000:] == 0).all()

@@ -1,11 +1,13 @@
 """Logs have each step once, also after a kill."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from avtrain.engine.journal import Journal, LogLine
+from avtrain.engine.journal import Journal, LogLine, check_wandb
+from avtrain.errors import RunError
 
 
 def line(step: int) -> LogLine:
@@ -49,5 +51,44 @@ def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.5), (2, 1.5)]
     assert events.Scalars("speed/data_wait")[0].value == 0.25
-    assert {"terms/a", "terms/b"} <= set(events.Tags()["scalars"])
+    assert {"terms/a", "terms/b", "optim/lr"} <= set(events.Tags()["scalars"])
     assert not (tmp_path / "keys.jsonl").exists()
+
+
+WANDB = """
+import json, pathlib
+FILE = pathlib.Path(__file__).with_name("said.jsonl")
+def say(**facts):
+    with FILE.open("a") as file:
+        file.write(json.dumps(facts) + "\\n")
+class Run:
+    def log(self, numbers, step): say(step=step, **numbers)
+    def finish(self, exit_code): say(exit_code=exit_code)
+def init(**settings):
+    say(**settings)
+    return Run()
+"""
+"""A package with the functions of wandb that are called, which writes down what it is told."""
+
+
+def test_weights_and_biases_gets_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match=r"needs the package wandb.*`pip install wandb`"):
+        check_wandb()
+    (tmp_path / "wandb.py").write_text(WANDB)
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text('{"config": {"seed": 3}}')
+    check_wandb()
+    for step in (1, 2):  # the second session goes on with the first one's
+        with Journal(run, step=step - 1, keys=False, tensorboard=False, wandb=True) as journal:
+            journal.write(line(step))
+    monkeypatch.delitem(sys.modules, "wandb")
+    said = [json.loads(text) for text in (tmp_path / "said.jsonl").read_text().splitlines()]
+    first, numbers, end, again = said[:4]
+    assert (first["project"], first["name"], first["config"]) == ("avtrain", "run", {"seed": 3})
+    assert (numbers["step"], numbers["loss"], numbers["terms/a"]) == (1, 1.5, 1.0)
+    assert end == {"exit_code": 0}
+    assert again["id"] == first["id"]

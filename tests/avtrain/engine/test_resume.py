@@ -126,11 +126,12 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     run = tmp_path / "damaged"
     run_fit(run, "checkpoint.every_steps=4")
     paths = list_checkpoints(run)
-    assert [path.name for path in paths] == ["step-00000008.pt", "step-00000010.pt"]
-    paths[-1].write_bytes(paths[-1].read_bytes()[:2000])
-    (run / "checkpoints" / "step-00000012.pt.partial-00").write_bytes(b"torn")
+    assert [path.name for path in paths] == ["step-00000008", "step-00000010"]
+    weights = paths[-1] / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    (run / "checkpoints" / "step-00000012.partial").mkdir()
     run_fit(run, resume=True)
-    assert "step-00000010.pt is damaged" in caplog.text
+    assert "step-00000010 is damaged" in caplog.text
     assert_equal_runs(tmp_path / "whole", run)
     assert not list((run / "checkpoints").glob("*partial*"))
 
@@ -138,8 +139,8 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
 def test_a_run_with_only_damaged_checkpoints_is_refused(run_fit: Fit, tmp_path: Path) -> None:
     run_fit(tmp_path, "schedule.max_steps=1")
     for path in list_checkpoints(tmp_path):
-        path.write_bytes(b"")
-    with pytest.raises(RunError, match=r"none of the 1 checkpoints in .* can be read; delete"):
+        (path / "state.pt").write_bytes(b"")
+    with pytest.raises(RunError, match=r"none of the 1 checkpoints in .* can be read \(.*delete"):
         run_fit(tmp_path, resume=True)
 
 
@@ -154,14 +155,26 @@ def test_resume_refuses_another_shard_set(
 
 def test_resume_refuses_settings_that_make_another_run(run_fit: Fit, tmp_path: Path) -> None:
     run_fit(tmp_path, "schedule.max_steps=1")
-    with pytest.raises(RunError, match=r"cannot change optim.lr: 0.0002 -> 0.1; only schedule"):
+    with pytest.raises(RunError, match=r"other settings: optim.lr: 0.0002 -> 0.1. Only lengths"):
         run_fit(tmp_path, "optim.lr=0.1", resume=True)
 
 
-def test_a_run_is_not_overwritten(run_fit: Fit, tmp_path: Path) -> None:
-    run_fit(tmp_path, "schedule.max_steps=1")
-    with pytest.raises(RunError, match="already holds a run; go on with it by --resume"):
-        run_fit(tmp_path)
+def test_the_same_command_goes_on_and_another_one_is_refused(
+    run_fit: Fit, tmp_path: Path, make_shard_set: Callable[..., Path]
+) -> None:
+    run_fit(tmp_path / "whole")
+    run_fit(tmp_path / "run", "schedule.max_steps=4")
+    assert run_fit(tmp_path / "run").session.num_steps == 6
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    written = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert run_fit(tmp_path / "run").session.num_steps == 0
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == written
+    with pytest.raises(
+        RunError, match=r"other settings: data.split: 'train' -> 'test'; seed: 3 -> 4"
+    ):
+        run_fit(tmp_path / "run", "seed=4", "data.split=test")
+    with pytest.raises(RunError, match="was trained on another shard set"):
+        run_fit(tmp_path / "run", shards=make_shard_set(build_hash="other"))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_keys(run_fit: Fit, tmp_path: Path) -> None:

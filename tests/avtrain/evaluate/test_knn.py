@@ -9,6 +9,10 @@ from torch import Tensor
 from avtrain.evaluate import LabelledFeatures, knn_accuracy
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(one_torch_thread: None) -> None: ...
+
+
 def _blobs(count: int, seed: int, *, spread: float) -> tuple[Tensor, Tensor]:
     """Rows around 6 fixed directions, with their classes."""
     generator = torch.Generator().manual_seed(seed)

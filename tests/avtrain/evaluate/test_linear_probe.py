@@ -13,6 +13,10 @@ from avtrain.evaluate import LabelledFeatures, linear_probe_accuracy
 from avtrain.evaluate.linear_probe import fit_logistic_regression
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(one_torch_thread: None) -> None: ...
+
+
 def _rows(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Rows of 3 overlapping classes, columns of very different scale."""
     generator = torch.Generator().manual_seed(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,37 +11,7 @@ from torch import Tensor
 
 from avtrain.models import AUDIO_VISUAL_PRESETS, build_audio_visual
 
-
-def _hashed_uniform(stream: int, count: int) -> np.ndarray:
-    """`count` numbers of unit variance in (-1.73, 1.73), from integer hashing."""
-    k = np.arange(count, dtype=np.uint64) + np.uint64(7919 * (stream + 1))
-    mask = np.uint64(0xFFFFFFFF)
-    x = (k * np.uint64(2654435761)) & mask
-    x ^= x >> np.uint64(16)
-    x = (x * np.uint64(2246822519)) & mask
-    x ^= x >> np.uint64(13)
-    return (x.astype(np.float64) / 2.0**32 - 0.5) * math.sqrt(12.0)
-
-
-def _filled(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    filled = {}
-    for position, name in enumerate(sorted(state)):
-        value = state[name]
-        if name.endswith("num_batches_tracked"):
-            filled[name] = torch.zeros_like(value)
-            continue
-        u = torch.from_numpy(_hashed_uniform(position, value.numel())).reshape(value.shape)
-        if value.ndim >= 2:
-            u = u * math.sqrt(2.0 / math.prod(value.shape[1:]))
-        elif name.endswith(("bias", "running_mean")):
-            u = 0.1 * u
-        elif name.endswith("running_var"):
-            u = 1.0 + 0.2 * u
-        else:
-            u = 1.0 + 0.1 * u
-        filled[name] = u
-    return filled
-
+HashedUniform = Callable[[int, int], np.ndarray]
 
 # (video frames and side, audio frames and bins): name -> (mean, population deviation)
 STATISTICS = {
@@ -66,33 +36,25 @@ STATISTICS = {
         "audio pool": (2.60739322, 1.57831724),
     },
 }
-# first four of the video and of the audio embedding, their norms, and their cosine
-EMBEDDINGS = {
-    (8, 64, 100, 129): (
-        (-6.444904, 16.729934, -8.295474, 22.964568),
-        (-0.408573, 3.283528, -6.003084, -0.834768),
-        (284.568707, 47.295551, 0.08603314),
-    ),
-    (8, 112, 200, 257): (
-        (4.781213, 9.775228, -0.616928, 27.829558),
-        (0.853172, 5.449151, -7.514137, -1.429240),
-        (440.412679, 58.143560, 0.09755212),
-    ),
-}
 
 
-def test_hash_starts_as_published() -> None:
+def test_hash_starts_as_published(hashed_uniform: HashedUniform) -> None:
     start = [-1.68455064, 1.51432290, 0.69014240]
-    assert _hashed_uniform(0, 3).tolist() == pytest.approx(start, abs=5e-9)
+    assert hashed_uniform(0, 3).tolist() == pytest.approx(start, abs=5e-9)
 
 
 @pytest.mark.parametrize("size", list(STATISTICS))
-def test_network_parity(size: tuple[int, int, int, int]) -> None:
+def test_network_parity(
+    size: tuple[int, int, int, int],
+    hashed_uniform: HashedUniform,
+    hash_filled: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    published_embeddings: dict[tuple[int, int, int, int], tuple[tuple[float, ...], ...]],
+) -> None:
     frames, side, audio_frames, bins = size
     model = build_audio_visual(AUDIO_VISUAL_PRESETS["avid-r2plus1d-18"]).double().eval()
-    model.load_state_dict(_filled(model.state_dict()))
-    video = torch.from_numpy(_hashed_uniform(9999, 3 * frames * side * side))
-    audio = torch.from_numpy(_hashed_uniform(10007, audio_frames * bins))
+    model.load_state_dict(hash_filled(model.state_dict()))
+    video = torch.from_numpy(hashed_uniform(9999, 3 * frames * side * side))
+    audio = torch.from_numpy(hashed_uniform(10007, audio_frames * bins))
     with torch.no_grad():
         video_features = model.video_model.features(video.reshape(1, 3, frames, side, side))
         audio_features = model.audio_model.features(audio.reshape(1, 1, audio_frames, bins))
@@ -104,7 +66,7 @@ def test_network_parity(size: tuple[int, int, int, int]) -> None:
         seen = (float(features[name].mean()), float(features[name].std(correction=0)))
         # the printed digits end at 1e-8
         assert seen == pytest.approx((mean, deviation), abs=6e-9), name
-    video_start, audio_start, (video_norm, audio_norm, cosine) = EMBEDDINGS[size]
+    video_start, audio_start, (video_norm, audio_norm, cosine) = published_embeddings[size]
     assert video_embedding[:4].tolist() == pytest.approx(video_start, abs=6e-7)
     assert audio_embedding[:4].tolist() == pytest.approx(audio_start, abs=6e-7)
     assert float(video_embedding.norm()) == pytest.approx(video_norm, abs=6e-7)

@@ -15,7 +15,7 @@ from avtrain.models import (
     Projection,
     ProjectionConfig,
     R2Plus1D,
-    VideoNetConfig,
+    R2Plus1DConfig,
     build_audio_visual,
 )
 
@@ -81,7 +81,7 @@ def test_full_model_has_published_names_shapes_and_parameter_order() -> None:
 )
 def test_video_sizes(depth: int, num_params: int, num_entries: int) -> None:
     with torch.device("meta"):
-        model = R2Plus1D(VideoNetConfig.model_validate({"depth": depth}))
+        model = R2Plus1D(R2Plus1DConfig.model_validate({"depth": depth}))
     assert (_num_params(model), len(model.state_dict())) == (num_params, num_entries)
 
 
@@ -93,7 +93,7 @@ def test_audio_and_head_sizes() -> None:
 
 
 def test_depth_10_has_no_block_level() -> None:
-    names = R2Plus1D(VideoNetConfig(depth=10, width=2)).state_dict().keys()
+    names = R2Plus1D(R2Plus1DConfig(depth=10, width=2)).state_dict().keys()
     assert "conv3x.spt_conv1.weight" in names
     assert not any(name.startswith("conv3x.0") for name in names)
 
@@ -113,7 +113,7 @@ def test_video_stage_shapes(
 ) -> None:
     frames, side = size
     with torch.device("meta"):
-        model = R2Plus1D(VideoNetConfig(stem_pool=stem_pool))
+        model = R2Plus1D(R2Plus1DConfig(stem_pool=stem_pool))
         features = model.features(torch.empty(2, 3, frames, side, side))
     shapes = [tuple(features[name].shape) for name in list(features)[:5]]
     assert shapes == [(2, c, t, s, s) for c, t, s in expected]
@@ -174,12 +174,12 @@ def test_every_parameter_of_tiny_gets_a_gradient() -> None:
 
 
 def test_wrong_inputs_and_configs_say_what_is_wrong() -> None:
-    video, audio = R2Plus1D(VideoNetConfig(depth=10, width=2)), ConvAudio(AudioNetConfig(width=2))
+    video, audio = R2Plus1D(R2Plus1DConfig(depth=10, width=2)), ConvAudio(AudioNetConfig(width=2))
     with pytest.raises(ValueError, match=r"video must be \(b, 3, t, h, w\), got shape \(3, 8, 8"):
         video(torch.zeros(3, 8, 8, 8))
     with pytest.raises(ValueError, match=r"audio must be \(b, 1, .*got shape \(1, 2, 8, 8\)"):
         audio(torch.zeros(1, 2, 8, 8))
     with pytest.raises(ValidationError, match="widht"):
-        VideoNetConfig.model_validate({"widht": 3})
+        R2Plus1DConfig.model_validate({"widht": 3})
     with pytest.raises(ValidationError, match="compared in one space"):
         AudioVisualConfig(video_proj=ProjectionConfig(embedding_dim=64))

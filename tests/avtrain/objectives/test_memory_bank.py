@@ -81,3 +81,20 @@ def test_errors() -> None:
         _bank(0, 2)
     with pytest.raises(ValueError, match=r"takes \(b,\) indices and \(b, 2\) embeddings, got"):
         _bank(2, 2).update(torch.tensor([0]), torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("num_rows", [30, 200])  # multiplied as a whole, and row by row
+def test_scores_and_their_gradient_are_those_of_the_rows_before_an_update(num_rows: int) -> None:
+    bank = _bank(num_rows, 8)
+    generator = torch.Generator().manual_seed(1)
+    embedding = F.normalize(torch.randn(3, 8, generator=generator), dim=1).requires_grad_()
+    index = torch.randint(num_rows, (3, 5), generator=generator)
+    rows = bank.rows(index).double()
+    weights = torch.randn(3, 5, generator=generator)
+    scores = bank.scores(embedding, index, temperature=0.07)
+    bank.update(index[:, 0], embedding.detach())
+    (weights * scores).sum().backward()
+    expected = (rows * embedding.detach().double()[:, None]).sum(dim=2) / 0.07
+    torch.testing.assert_close(scores, expected.float())
+    gradient = (weights.double()[:, :, None] * rows).sum(dim=1) / 0.07
+    torch.testing.assert_close(embedding.grad, gradient.float())

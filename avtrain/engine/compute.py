@@ -1,0 +1,44 @@
+"""How networks are computed: precision, memory layout, compilation."""
+
+import torch
+from torch import nn
+
+from avtrain.engine.config import ComputeConfig
+from avtrain.errors import AvtrainError
+from avtrain.objectives.across_ranks import num_ranks
+
+
+def autocast(config: ComputeConfig, device: torch.device) -> torch.autocast:
+    """Context in which networks compute with the precision of the settings."""
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.device) -> None:
+    """Change the networks, in place, to how they are computed; their state dict stays the same.
+
+    Raises:
+        AvtrainError: Batch normalization cannot be synchronized here.
+    """
+    if config.sync_batch_norm and num_ranks() > 1:
+        if device.type != "cuda":
+            raise AvtrainError(
+                "compute.sync_batch_norm=true needs CUDA, this run is on the CPU; set it to false"
+            )
+        nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes are the same in every step
+        torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = config.tf32
+    if config.channels_last:
+        lay_out_channels_last(networks)
+    if config.compile:
+        networks.compile()
+
+
+def lay_out_channels_last(networks: nn.Module) -> None:
+    """Give weights of 2-D and 3-D convolutions the layout that their outputs then take too."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in networks.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

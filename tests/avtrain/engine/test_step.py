@@ -1,0 +1,121 @@
+"""One step: parts, clipping, layouts and precision against the plain computation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from avdata import build_settings
+from avtrain.engine.compute import autocast, lay_out_channels_last, set_up_compute
+from avtrain.engine.config import ComputeConfig, FitConfig
+from avtrain.engine.optim import make_optimizer
+from avtrain.engine.step import TrainStep
+from avtrain.methods import Method
+from avtrain.models import AUDIO_VISUAL_PRESETS, build_audio_visual
+from avtrain.objectives import LossOutput
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class _Points:
+    x: Tensor
+
+
+class _Regression(Method[_Points, Tensor]):
+    """The smallest method: squares of a linear map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Linear(4, 2)
+
+    def prepare(self, batch: _Points, device: torch.device) -> Tensor:
+        return batch.x.to(device)
+
+    def networks(self) -> nn.Module:
+        return self.net
+
+    def loss(self, inputs: Tensor, *, generator: torch.Generator) -> LossOutput:
+        total = self.net(inputs).square().mean()
+        return LossOutput(total=total, terms={"square": total.detach()})
+
+
+def step(settings: list[str], parts: list[Tensor]) -> tuple[_Regression, LossOutput, Tensor | None]:
+    method = _Regression()
+    config = build_settings(FitConfig, {}, ["optim.lr=0.1", "optim.name=sgd", *settings])
+    make = TrainStep(method, make_optimizer(method, config.optim), config, CPU)
+    output, norm = make(
+        [_Points(part) for part in parts], generator=torch.Generator(), measure_norm=True
+    )
+    return method, output, norm
+
+
+def batch() -> Tensor:
+    return torch.randn(6, 4, generator=torch.Generator().manual_seed(3))
+
+
+def test_parts_add_up_to_the_batch() -> None:
+    one, whole, norm = step([], [batch()])
+    two, parts, norm_of_parts = step(["optim.accumulate=3"], list(batch().split(2)))
+    torch.testing.assert_close(parts.total, whole.total)
+    torch.testing.assert_close(parts.terms, whole.terms)
+    torch.testing.assert_close(norm, norm_of_parts)
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_clipping_shortens_the_step_to_its_length() -> None:
+    before = _Regression().net.weight
+    free, _, norm = step(["optim.weight_decay=0"], [batch()])
+    clipped, _, same_norm = step(["optim.weight_decay=0", "optim.clip_norm=0.01"], [batch()])
+    assert norm is not None
+    torch.testing.assert_close(norm, same_norm)
+    assert norm > 0.01
+    moved = (clipped.net.weight - before) / (free.net.weight - before)
+    torch.testing.assert_close(moved, (0.01 / norm).expand_as(moved), rtol=1e-3, atol=1e-5)
+
+
+def test_channels_last_changes_nothing_but_rounding() -> None:
+    torch.manual_seed(0)
+    plain = build_audio_visual(AUDIO_VISUAL_PRESETS["tiny"])
+    fast = build_audio_visual(AUDIO_VISUAL_PRESETS["tiny"])
+    fast.load_state_dict(plain.state_dict())
+    lay_out_channels_last(fast)
+    assert fast.video_model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    video, audio = torch.randn(2, 3, 4, 32, 32), torch.randn(2, 1, 50, 128)
+    for a, b in zip(plain(video, audio), fast(video, audio), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_precision_by_device() -> None:
+    with autocast(ComputeConfig(), CPU):
+        assert not torch.is_autocast_enabled("cpu")
+    with autocast(ComputeConfig(precision="bf16"), CPU):
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def test_sync_batch_norm_of_one_rank_is_batch_norm() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    set_up_compute(net, ComputeConfig(sync_batch_norm=True), CPU)
+    assert type(net[1]) is nn.BatchNorm2d
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_step_does_not_wait_for_the_device() -> None:
+    device = torch.device("cuda")
+    method = _Regression().to(device)
+    config = build_settings(FitConfig, {}, ["optim.clip_norm=1"])
+    make = TrainStep(method, make_optimizer(method, config.optim), config, device)
+    points, generator = _Points(batch().to(device)), torch.Generator(device=device)
+    make([points], generator=generator, measure_norm=False)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        make([points], generator=generator, measure_norm=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,74 @@
+"""GRID: listing and word probes, on real sentences."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from grid_words import main
+
+from avdata.cli import main as avdata
+from avtrain.cli import main as avtrain
+
+RECIPE = Path(__file__).resolve().parents[2] / "pipelines" / "grid.toml"
+SMALL = ("avid.video.crop_px=16", "avid.video.clip_frames=2", "data.batch_size=4")
+
+
+def invoke(*words: object) -> str:
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_listing_and_probes(shared_data: Path, tmp_path: Path) -> None:
+    sets = shared_data / "sets"
+    listing = tmp_path / "all.csv"
+    invoke("list", sets / "grid_s1_train", sets / "grid_s1", "--out", listing)
+    rows = list(csv.reader(listing.open()))
+    assert len(rows) == 1 + 768 + 32
+    assert rows[1][1:] == [
+        "s1_bbaf2n",
+        "command=bin|colour=blue|preposition=at|letter=f|digit=two|adverb=now",
+        "train",
+    ]
+    assert rows[-1][3] == "test"
+    # a few sentences, and of each only the first of two words
+    few = [r for c in ("bin", "lay") for r in [r for r in rows if f"command={c}" in r[2]][:6]]
+    small = tmp_path / "small.csv"
+    with small.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(rows[0])
+        for number, (path, name, labels, _) in enumerate(few):
+            split = "test" if number % 6 < 2 else "train"
+            writer.writerow([path, name, labels.split("|")[0], split])
+    shards, run = tmp_path / "shards", tmp_path / "run"
+    build = ["build", "--source", small, "--out", shards, "--recipe", RECIPE, "--workers", "0"]
+    avdata([str(word) for word in build], standalone_mode=False)
+    fit = ["fit", shards, "--recipe", RECIPE, "--out", run, "--set", "schedule.max_steps=2"]
+    fit += [word for text in SMALL for word in ("--set", text)]
+    avtrain([str(word) for word in fit], standalone_mode=False)
+    said = invoke("probe", shards, run, "--out", tmp_path / "words.json", "--windows", 1)
+    assert "video: command" in said
+    results = json.loads((tmp_path / "words.json").read_text())
+    assert [(r["modality"], r["position"]) for r in results] == [
+        ("video", "command"),
+        ("audio", "command"),
+    ]
+    assert all(r["words"] == 2 and r["num_held_out"] == 4 and r["num_folds"] == 12 for r in results)
+    assert all(0 <= r["held_out"] <= 1 and r["chance"] == 0.5 for r in results)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "has no labels.csv"), ("file,speaker\na,b\n", "columns .* are needed")],
+)
+def test_a_folder_that_is_not_of_grid(text: str | None, said: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "labels.csv").write_text(text)
+    done = CliRunner().invoke(
+        main, ["list", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "x.csv")]
+    )
+    assert done.exit_code == 2
+    assert re.search(said, done.output)
