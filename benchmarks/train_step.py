@@ -1,6 +1,6 @@
 """Time of a training step, against a plain float32 eager step of the same model, in one run.
 
-    python benchmarks/train_step.py [--rounds 10] [--compile] [--shards SET] [--json]
+    python benchmarks/train_step.py [--rounds 10] [--set compute.compile=true] [--shards SET]
 
     plain    float32, contiguous weights, torch.optim.Adam as it comes, no TF32
     step     `avtrain`'s TrainStep with the default settings of the device
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from avdata import build_settings
 from avtrain.engine.compute import set_up_compute
 from avtrain.engine.config import FitConfig
 from avtrain.engine.optim import make_optimizer
@@ -210,13 +211,15 @@ def forward_flops(method: FixedBatch, batch: tuple[Tensor, Tensor, Tensor]) -> i
     return counter.get_total_flops() * len(batch[2])
 
 
-def real_run(shards: Path, device: torch.device, setup: Setup, steps: int) -> dict[str, float]:
+def real_run(
+    shards: Path, device: torch.device, setup: Setup, *, batch_size: int, steps: int
+) -> dict[str, float]:
     """Samples a second and share of waiting of `avtrain fit`, its first log line left out."""
-    from avdata import ShardSet, build_settings
+    from avdata import ShardSet
     from avtrain.cli.fit import _NoProgress
     from avtrain.engine.fit import fit
 
-    settings = [f"avid.model={setup.preset}", f"data.batch_size={setup.batch_size}"]
+    settings = [f"avid.model={setup.preset}", f"data.batch_size={batch_size}"]
     settings += [f"avid.video.crop_px={setup.video[-1]}", f"schedule.max_steps={steps}"]
     settings += ["schedule.epochs=1e6", "log.every_steps=10", "log.tensorboard=false"]
     with tempfile.TemporaryDirectory() as folder:
@@ -241,7 +244,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     cuda = torch.cuda.is_available() and args.device != "cpu"
     device = torch.device("cuda" if cuda else "cpu")
     setup = SETUPS[device.type]
-    config = FitConfig.model_validate({"compute": {"compile": args.compile}})
+    config = build_settings(FitConfig, {}, args.set)
     size = args.batch_size or setup.batch_size
     generator = torch.Generator().manual_seed(1)
     video = torch.randn(size, *setup.video, generator=generator).to(device)
@@ -265,7 +268,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "batch_size": size,
-        "compile": args.compile,
+        "settings": args.set,
         "ms_plain": 1e3 * medians["plain"],
         "ms_step": 1e3 * medians["step"],
         "samples_per_s": size / medians["step"],
@@ -289,7 +292,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         }
         result["gib_of_banks"] = 2 * setup.num_rows * 128 * 4 / 2**30
     if args.shards is not None:
-        result["real_run"] = real_run(args.shards, device, setup, args.steps)
+        result["real_run"] = real_run(args.shards, device, setup, batch_size=size, steps=args.steps)
     return result
 
 
@@ -299,7 +302,9 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--compile", action="store_true", help="compute.compile=true")
+    parser.add_argument(
+        "--set", action="append", default=[], help="as of avtrain fit: compute.compile=true"
+    )
     parser.add_argument("--shards", type=Path, help="also run `avtrain fit` on this set")
     parser.add_argument("--steps", type=int, default=60, help="of that run")
     parser.add_argument("--json", action="store_true")

@@ -73,11 +73,13 @@ def make_noisy_set(
     out_dir: Path,
     config: NoiseConfig,
     *,
+    on_plan: Callable[[int], object] = lambda num_clips: None,
     on_rows: Callable[[int], object] = lambda count: None,
 ) -> NoiseSummary:
     """Make what is missing of the set in `out_dir`; the same settings make the same bytes.
 
-    `on_rows` hears how many more clips are written, also of shards that were there.
+    `on_plan` hears how many clips the set will have, `on_rows` how many more of them are written,
+    also in shards that were there.
 
     Raises:
         ConfigError: The settings mean no noise, or none is possible.
@@ -97,6 +99,7 @@ def make_noisy_set(
     if out_dir.resolve() == source_dir.resolve():
         raise BuildError(f"--out {out_dir} is the set itself; give another folder")
     plan = plan_noise(_facts(source), config, where=str(source_dir))
+    on_plan(source.spec.num_clips + len(plan.twins))
     build_hash = _build_hash(source.spec, config)
     busy = BuildError(f"another run is at work in {out_dir}; wait for it, or give another --out")
     with folder_lock(out_dir, busy=busy):

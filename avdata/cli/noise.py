@@ -61,7 +61,9 @@ def noise(
         swap_audio=swap_audio, duplicate=duplicate, seed=seed, split=None if all_splits else split
     )
     with clip_bar(read_dataset_spec(source).num_clips, "noise") as bar:
-        summary = make_noisy_set(source, out, config, on_rows=bar.update)
+        summary = make_noisy_set(
+            source, out, config, on_plan=lambda total: bar.reset(total=total), on_rows=bar.update
+        )
     if as_json:
         print(json.dumps({**asdict(summary), "out": str(out)}))
         return

@@ -110,7 +110,7 @@ def fit(
         table = read_recipe(recipe, "fit")
         if resume and recipe is None:
             table = read_run(folder).config.model_dump(mode="json")
-        return shard_set, folder, build_settings(FitConfig, table, (*chosen, *assignments))
+        return shard_set, folder, build_settings(FitConfig, table, (*assignments, *chosen))
 
     with join_ranks(device) as this_device:
         shard_set, folder, config = together(read)

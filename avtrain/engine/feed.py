@@ -12,8 +12,11 @@ class Feed(Protocol):
     wait_s: float
     """Time that `next` spent waiting so far."""
     num_threads: int
-    clock: StageClock
-    """Time of the threads by stage."""
+
+    @property
+    def clock(self) -> StageClock:
+        """Time of the threads by stage."""
+        ...
 
     def __next__(self) -> LoadedBatch[Any]:
         """The next batch."""

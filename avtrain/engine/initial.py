@@ -1,19 +1,16 @@
 """What a run starts from: the weights of another run, or of a folder of `avtrain export`."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from avtrain.engine.checkpoint import WEIGHTS_NAME, load_latest_checkpoint
+from avtrain.engine.checkpoint import load_latest_checkpoint
 from avtrain.engine.run_folder import holds_run, read_run
 from avtrain.errors import RunError
+from avtrain.exported.folder import is_export, read_exported
 from avtrain.methods import InitialState
-
-CONFIG_NAME = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -26,14 +23,15 @@ class Initial:
 
 
 def load_initial(place: Path, *, fingerprint: str) -> Initial:
-    """The weights in a run, or in a folder with `weights.safetensors` and `config.json`.
+    """The weights in a run, or in a folder that `avtrain export` or `avtrain import` wrote.
 
     Args:
         place: The folder.
         fingerprint: Of the samples of the run that starts.
 
     Raises:
-        RunError: There are no weights, or they cannot be read.
+        RunError: There are no weights.
+        WeightsError: They cannot be read.
     """
     state = _from_run(place, fingerprint) if holds_run(place) else _from_folder(place, fingerprint)
     return Initial(state=state, sha256=_hash(state))
@@ -52,21 +50,16 @@ def _from_run(run: Path, fingerprint: str) -> InitialState:
 
 
 def _from_folder(folder: Path, fingerprint: str) -> InitialState:
-    try:
-        config = json.loads((folder / CONFIG_NAME).read_bytes())
-        with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, NotADirectoryError):
+    if not is_export(folder):
         raise RunError(
-            f"--init {folder}: neither a run nor a folder with {WEIGHTS_NAME} and {CONFIG_NAME}; "
-            "give what `avtrain fit --out`, `avtrain export` or `avtrain import` wrote"
-        ) from None
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"--init {folder} cannot be read: {error}") from None
+            f"--init {folder}: neither a run nor an export; give a folder that `avtrain fit "
+            "--out`, `avtrain export` or `avtrain import` wrote"
+        )
+    exported = read_exported(folder, banks=True)
     return InitialState(
-        method=config["method"],
-        tensors=tensors,
-        same_data=config.get("dataset_fingerprint") == fingerprint,
+        method=exported.config.method,
+        tensors=exported.tensors,
+        same_data=exported.config.dataset_fingerprint == fingerprint,
         where=str(folder),
     )
 

@@ -32,7 +32,7 @@ class StepProfiler:
             activities.append(torch.profiler.ProfilerActivity.CUDA)
         self._sort_by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
         # started by hand: with a schedule of its own it crashes when a run ends before it is over
-        self._profiler = torch.profiler.profile(activities=activities)
+        self._profiler = torch.profiler.profile(activities=activities, acc_events=True)
         self._num_steps = 0
 
     def __enter__(self) -> "StepProfiler":

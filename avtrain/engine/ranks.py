@@ -41,7 +41,7 @@ def join_ranks(device: DeviceName) -> Iterator[torch.device]:
         logging.getLogger().setLevel(logging.ERROR)  # rank 0 says it
     store, number, size = next(rendezvous("env://"))
     # torchrun keeps its store over restarts, and in it the addresses of the ranks that ended
-    store = distributed.PrefixStore(
+    store = distributed.PrefixStore(  # type: ignore[attr-defined]
         f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store
     )
     if chosen.type == "cuda":

@@ -11,6 +11,9 @@ RECIPE = Path(__file__).with_name("instance_discrimination.toml")
 SetName = Literal["clean", "swapped", "twins"]
 MethodName = Literal["avid", "cma", "robust-xid"]
 
+OTHER_SECTIONS = ("cma", "robust_xid")
+"""Of methods that the recipe may say more about."""
+
 XID = ("robust_xid.criterion.weighting=false", 'robust_xid.criterion.targets="none"')
 WEIGHTED = ('robust_xid.criterion.targets="none"', "robust_xid.warmup_share=0.5")
 SOFT = ("robust_xid.criterion.weighting=false", "robust_xid.warmup_share=0.5")
@@ -90,6 +93,8 @@ def recipe_settings(method: MethodName) -> tuple[str, ...]:
     settings = []
     for path, value in _leaves(read_recipe(RECIPE, "fit")):
         names = path.split(".")
+        if names[0] in OTHER_SECTIONS and names[0] != section:
+            continue
         if names[0] == "avid":
             names[0] = section
         text = f'"{value}"' if isinstance(value, str) else str(value).lower()

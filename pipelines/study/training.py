@@ -4,8 +4,10 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import shlex
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -164,12 +166,21 @@ def training_processes(jobs: int) -> Iterator[Executor]:
 
 
 def _start(num_threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.getLogger().setLevel(logging.INFO)
     import torch
 
     torch.set_num_threads(num_threads)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the study's own process, whatever ends it; then end this one."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _set(settings: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,7 +203,7 @@ def test_a_mix_and_its_wrong_weights(
     refused(invoke(*mix, "--mix", "1,1,1"), "--mix has 3 weights for 2 shard sets")
     wrong = invoke(*mix, "--mix", "2:1")
     assert wrong.exit_code == 2
-    assert "'2:1' is not a list of numbers, as in --mix 2,1" in wrong.stderr
+    assert "--mix '2:1' must be numbers with commas between, as in 2,1" in wrong.stderr
 
 
 def test_split_init_and_the_same_command_again(
@@ -218,7 +219,7 @@ def test_split_init_and_the_same_command_again(
     init = fit(shard_set, tmp_path / "next", settings, "--init", tmp_path / "run")
     assert init.exit_code == 0, init.output
     nothing = fit(shard_set, tmp_path / "no", settings, "--init", tmp_path / "none")
-    refused(nothing, "neither a run nor a folder with weights.safetensors and config.json")
+    refused(nothing, "neither a run nor an export; give a folder")
     refused(fit(shard_set, tmp_path / "run", settings, "--split", "train"), "data.split: 'test'")
     refused(fit(shard_set, tmp_path / "run", settings, "--where", "label == 'no'"), "keeps none of")
 
@@ -243,8 +244,12 @@ def test_a_checkpoint_of_another_method_or_set(
 
 
 def test_wandb_that_is_not_installed(
-    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+    shard_set: Path,
+    tmp_path: Path,
+    tiny_run: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
     result = fit(shard_set, tmp_path / "run", (*tiny_run, "log.wandb=true"))
     refused(result, "needs the package wandb, which is not installed: `pip install wandb`")
     assert not (tmp_path / "run").exists()

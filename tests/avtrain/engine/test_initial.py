@@ -1,22 +1,22 @@
 """A run that starts from the weights of another one."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from avdata import ShardSet, build_settings
+from avtrain.encoders import export_run
 from avtrain.engine.checkpoint import Checkpoint, load_latest_checkpoint
 from avtrain.engine.config import FitConfig
 from avtrain.engine.fit import fit
 from avtrain.engine.initial import load_initial
 from avtrain.engine.journal import LogLine
 from avtrain.engine.run_folder import read_run
-from avtrain.errors import RunError
+from avtrain.errors import RunError, WeightsError
+from avtrain.exported.folder import write_exported
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -83,23 +83,24 @@ def test_a_run_that_began_from_other_weights_is_refused(run_fit: Fit, tmp_path: 
 
 def test_an_exported_folder(run_fit: Fit, tmp_path: Path) -> None:
     run_fit(tmp_path / "first")
-    folder = tmp_path / "exported"
-    folder.mkdir()
-    save_file(last(tmp_path / "first").method, folder / "weights.safetensors")
-    (folder / "config.json").write_text(json.dumps({"method": "avid"}))
-    own = load_initial(tmp_path / "first", fingerprint="other")
-    theirs = load_initial(folder, fingerprint="other")
-    assert own.sha256 == theirs.sha256
-    assert not theirs.state.same_data
-    run_fit(tmp_path / "second", f"init={folder}")
+    write_exported(export_run(tmp_path / "first", banks=True), tmp_path / "exported")
+    fingerprint = read_run(tmp_path / "first").dataset_fingerprint
+    own = load_initial(tmp_path / "first", fingerprint=fingerprint)
+    theirs = load_initial(tmp_path / "exported", fingerprint=fingerprint)
+    assert theirs.state.same_data
+    assert not load_initial(tmp_path / "exported", fingerprint="other").state.same_data
+    for name in ("model.audio_proj.projection.0.weight", "criterion.video_memory.memory"):
+        assert torch.equal(own.state.tensors[name], theirs.state.tensors[name])
+    run_fit(tmp_path / "second", f"init={tmp_path / 'exported'}")
+    assert read_run(tmp_path / "second").init_sha256 == theirs.sha256
 
 
 def test_wrong_places(run_fit: Fit, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"--init .*none: neither a run nor a folder with weights"):
+    with pytest.raises(RunError, match=r"--init .*none: neither a run nor an export; give"):
         run_fit(tmp_path / "run", f"init={tmp_path / 'none'}")
     (tmp_path / "weights.safetensors").write_bytes(b"torn")
     (tmp_path / "config.json").write_text('{"method": "avid"}')
-    with pytest.raises(RunError, match=r"--init .* cannot be read"):
+    with pytest.raises(WeightsError, match=r"config.json has \(format, version\)"):
         run_fit(tmp_path / "run", f"init={tmp_path}")
     run_fit(tmp_path / "first")
     shutil.rmtree(tmp_path / "first" / "checkpoints")

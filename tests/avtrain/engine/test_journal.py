@@ -74,8 +74,10 @@ def init(**settings):
 def test_weights_and_biases_gets_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as where it is not installed
     with pytest.raises(RunError, match=r"needs the package wandb.*`pip install wandb`"):
         check_wandb()
+    monkeypatch.delitem(sys.modules, "wandb")
     (tmp_path / "wandb.py").write_text(WANDB)
     monkeypatch.syspath_prepend(tmp_path)
     run = tmp_path / "run"
@@ -85,7 +87,7 @@ def test_weights_and_biases_gets_the_same_numbers(
     for step in (1, 2):  # the second session goes on with the first one's
         with Journal(run, step=step - 1, keys=False, tensorboard=False, wandb=True) as journal:
             journal.write(line(step))
-    monkeypatch.delitem(sys.modules, "wandb")
+    del sys.modules["wandb"]
     said = [json.loads(text) for text in (tmp_path / "said.jsonl").read_text().splitlines()]
     first, numbers, end, again = said[:4]
     assert (first["project"], first["name"], first["config"]) == ("avtrain", "run", {"seed": 3})
