@@ -47,7 +47,7 @@ SCENES = (
 so that the pitch, which follows the size, can hardly be seen."""
 NUM_CLIPS, CLIP_S, SIZE_PX = 1500, 4, 64
 SWAPPED, TWINS = 0.3, 0.5
-STEPS = 1200
+STEPS = 2000
 JOBS_OF_A_GPU = 6
 LETTERS = "".join(sorted({claim.part for claim in CLAIMS}))
 

@@ -36,7 +36,7 @@ class Lengths:
 
     @property
     def batch_size(self) -> int:
-        return min(64, self.clips // 3)
+        return min(32, self.clips // 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
