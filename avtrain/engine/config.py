@@ -93,7 +93,11 @@ class ComputeConfig(Spec):
     """How the networks are computed: the same results, but for rounding, at another speed."""
 
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Of the networks; criteria are float32. `auto` is bf16 on CUDA and float32 on the CPU."""
+    """Of the networks; criteria are float32. `auto` is bf16 on CUDA and float32 on the CPU. There
+    bf16 can be several times faster where the processor multiplies it, with `threads` at 1: its
+    kernels of several threads spin while they wait for each other, and stall on busy cores."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU: threads of torch, beside those of the loader; without a number, one a core."""
     tf32: bool = True
     """CUDA: what is float32 is multiplied with 10 bits of mantissa."""
     channels_last: bool = True
@@ -167,6 +171,7 @@ MAY_CHANGE = (
     "data.prefetch_batches",
     "data.max_bad_share",
     "compute.precision",
+    "compute.threads",
     "compute.tf32",
     "compute.channels_last",
     "compute.compile",

@@ -13,6 +13,7 @@ from avtrain.engine.compute import autocast, lay_out_channels_last, set_up_compu
 from avtrain.engine.config import ComputeConfig, FitConfig
 from avtrain.engine.optim import make_optimizer
 from avtrain.engine.step import TrainStep
+from avtrain.errors import AvtrainError
 from avtrain.methods import Method
 from avtrain.models import AUDIO_VISUAL_PRESETS, build_audio_visual
 from avtrain.objectives import LossOutput
@@ -119,3 +120,30 @@ def test_a_cuda_step_does_not_wait_for_the_device() -> None:
         make([points], generator=generator, measure_norm=False)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_bf16_on_a_cpu_is_near_float32_and_finite() -> None:
+    losses = {}
+    for precision in ("float32", "bf16"):
+        config = build_settings(ComputeConfig, {}, [f'precision="{precision}"', "threads=1"])
+        torch.manual_seed(0)
+        model = build_audio_visual(AUDIO_VISUAL_PRESETS["tiny"])
+        set_up_compute(model, config, CPU)
+        assert torch.get_num_threads() == 1
+        with autocast(config, CPU):
+            video, audio = model(torch.randn(4, 3, 4, 32, 32), torch.randn(4, 1, 24, 32))
+        loss = (video.float() - audio.float()).square().mean()
+        loss.backward()
+        losses[precision] = float(loss.detach())
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            assert torch.isfinite(parameter.grad).all(), name
+    assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.03)
+    assert losses["bf16"] != losses["float32"]
+
+
+def test_bf16_on_a_cpu_needs_the_layout_whose_gradients_are_right() -> None:
+    config = ComputeConfig(precision="bf16", channels_last=False)
+    with pytest.raises(AvtrainError, match=r"needs compute\.channels_last=true"):
+        set_up_compute(nn.Conv2d(1, 1, 1), config, CPU)
