@@ -21,3 +21,7 @@ class TrainingError(AvtrainError):
 
 class WeightsError(AvtrainError):
     """A file or folder of weights that cannot be read, or does not hold what was asked for."""
+
+
+class VideoError(AvtrainError):
+    """A person's video that an application cannot work on."""

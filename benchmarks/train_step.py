@@ -25,24 +25,17 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line sets it
 
 import torch
+from timed_step import Ours, Plain, Subject, print_figures, time_in_turn, utilization
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from avdata import build_settings
-from avtrain.engine.compute import set_up_compute
 from avtrain.engine.config import FitConfig
-from avtrain.engine.optim import make_optimizer
-from avtrain.engine.step import TrainStep
 from avtrain.methods import Method
 from avtrain.models import AUDIO_VISUAL_PRESETS, build_audio_visual
 from avtrain.objectives import AVIDCriterion, AVIDCriterionConfig, LossOutput
 
 TARGETS = {"cpu": 1.3, "cuda": 4.0}
-TOLERANCE = {False: 1e-3, True: 3e-2}
-"""Largest relative difference of the first losses, by whether the step is bf16."""
-COMPARED_LOSSES = 3
-PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0}
-"""Dense bf16, from the vendor's data sheets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,88 +106,6 @@ class FixedBatch(Method[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Ten
         return output
 
 
-class Subject:
-    """Something whose steps are timed."""
-
-    def __init__(self, setup: Setup, config: FitConfig, device: torch.device) -> None:
-        self.method, self.device = FixedBatch(setup, device), device
-        self.generator = torch.Generator(device=device)
-        self.config = config
-        self.seconds: list[float] = []
-        self.cpu_seconds: list[float] = []
-        self.losses: list[float] = []
-        self.activation_bytes = 0
-
-    def one(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """A step; returns its loss."""
-        raise NotImplementedError
-
-    def flags(self) -> None:
-        """Switches that are global to torch."""
-        raise NotImplementedError
-
-    def turn(self, batch: tuple[Tensor, Tensor, Tensor], *, timed: bool) -> None:
-        """One step, waited for."""
-        self.flags()
-        self.generator.manual_seed(len(self.losses))
-        before = 0
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-        started, cpu_started = time.perf_counter(), time.process_time()
-        loss = self.one(batch)
-        self.losses.append(float(loss))  # waits for the loss; then for the rest
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            self.activation_bytes = torch.cuda.max_memory_allocated() - before
-        if timed:
-            self.seconds.append(time.perf_counter() - started)
-            self.cpu_seconds.append(time.process_time() - cpu_started)
-
-
-class Plain(Subject):
-    """As one writes it first."""
-
-    def __init__(self, setup: Setup, config: FitConfig, device: torch.device) -> None:
-        super().__init__(setup, config, device)
-        self.optimizer = torch.optim.Adam(
-            self.method.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay
-        )
-
-    def flags(self) -> None:
-        """No TF32."""
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-
-    def one(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Forward, backward, Adam."""
-        self.optimizer.zero_grad()
-        output = self.method.loss(batch, generator=self.generator)
-        output.total.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return output.total.detach()
-
-
-class Ours(Subject):
-    """The step of the engine."""
-
-    def __init__(self, setup: Setup, config: FitConfig, device: torch.device) -> None:
-        super().__init__(setup, config, device)
-        set_up_compute(self.method.networks(), config.compute, device)
-        optimizer = make_optimizer(self.method, config.optim)
-        self.step = TrainStep(self.method, optimizer, config, device)
-
-    def flags(self) -> None:
-        """As the settings say."""
-        torch.set_float32_matmul_precision("high" if self.config.compute.tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = self.config.compute.tf32
-
-    def one(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """TrainStep."""
-        output, _ = self.step([batch], generator=self.generator, measure_norm=False)
-        return output.total
-
-
 def criterion_seconds(subject: Subject, batch: tuple[Tensor, Tensor, Tensor], rounds: int) -> float:
     """Median of the criterion alone: forward, backward to the embeddings, update of the banks."""
     embeddings = [torch.randn(len(batch[2]), 128, device=subject.device) for _ in range(2)]
@@ -253,7 +164,6 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     device = torch.device("cuda" if cuda else "cpu")
     setup = CUDA_SETUP if cuda else CPU_SETUPS[args.preset]
     config = build_settings(FitConfig, {}, args.set)
-    bf16 = config.compute.precision == "bf16" or (cuda and config.compute.precision == "auto")
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     size = args.batch_size or setup.batch_size
@@ -261,45 +171,27 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     video = torch.randn(size, *setup.video, generator=generator).to(device)
     audio = torch.randn(size, *setup.audio, generator=generator).to(device)
     batch = (video, audio, torch.arange(size, device=device))
-    subjects = {"plain": Plain(setup, config, device), "step": Ours(setup, config, device)}
-    for subject in subjects.values():
-        for _ in range(COMPARED_LOSSES):
-            subject.turn(batch, timed=False)
-    for _ in range(args.rounds):
-        for subject in subjects.values():
-            subject.turn(batch, timed=True)
-    plain, ours = subjects.values()
-    medians = {name: statistics.median(s.seconds) for name, s in subjects.items()}
-    differences = [
-        abs(a - b) / abs(a)
-        for a, b in zip(plain.losses[:COMPARED_LOSSES], ours.losses, strict=False)
-    ]
-    ratios = [a / b for a, b in zip(plain.seconds, ours.seconds, strict=True)]
+    plain = Plain(FixedBatch(setup, device), config, device)
+    ours = Ours(FixedBatch(setup, device), config, device)
+    times = time_in_turn(plain, ours, batch, rounds=args.rounds)
+    step_s = statistics.median(ours.seconds)
     result: dict[str, object] = {
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "batch_size": size,
         "settings": args.set,
-        "ms_plain": 1e3 * medians["plain"],
-        "ms_step": 1e3 * medians["step"],
-        "samples_per_s": size / medians["step"],
-        "step_over_plain": medians["plain"] / medians["step"],
-        "spread": [min(ratios), max(ratios)],
-        "processor_time_ratio": statistics.median(plain.cpu_seconds)
-        / statistics.median(ours.cpu_seconds),
+        **times,
+        "samples_per_s": size / step_s,
         "wanted": TARGETS[device.type],
-        "largest_difference_of_losses": max(differences),
-        "losses_agree": max(differences) <= TOLERANCE[bf16],
-        "share_of_bank_work": criterion_seconds(ours, batch, args.rounds) / medians["step"],
+        "share_of_bank_work": criterion_seconds(ours, batch, args.rounds) / step_s,
     }
     flops = 3 * forward_flops(ours.method, batch)  # backward is twice the forward
-    result["tflops"] = flops / medians["step"] / 1e12
+    result["tflops"] = tflops = flops / step_s / 1e12
     if cuda:
-        name = str(result["device"])
-        peak = next((t for key, t in PEAK_TFLOPS.items() if key in name), None)
-        result["model_flop_utilization"] = flops / medians["step"] / 1e12 / peak if peak else None
+        result["model_flop_utilization"] = utilization(tflops, str(result["device"]))
         result["gib_of_activations"] = {
-            name: subject.activation_bytes / 2**30 for name, subject in subjects.items()
+            name: subject.activation_bytes / 2**30
+            for name, subject in {"plain": plain, "step": ours}.items()
         }
         result["gib_of_banks"] = 2 * setup.num_rows * 128 * 4 / 2**30
     if args.shards is not None:
@@ -326,8 +218,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(result, indent=1))
         return
-    for name, value in result.items():
-        print(f"{name:30} {value:.4g}" if isinstance(value, float) else f"{name:30} {value}")
+    print_figures(result)
 
 
 if __name__ == "__main__":

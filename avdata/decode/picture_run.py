@@ -1,7 +1,7 @@
 """One pass of the decoder over the video packets of a clip: those pictures that the grid shows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import av
@@ -90,7 +90,7 @@ def _skippable(stream: VideoStream, packets: StreamPackets, clip: ClipSpan, fps:
     return unneeded_packets(stream, packets, needed)
 
 
-def decoded(stream: VideoStream | AudioStream, packets: list[Packet]) -> Iterator[Any]:
+def decoded(stream: VideoStream | AudioStream, packets: Iterable[Packet]) -> Iterator[Any]:
     """Frames in order of time; None for a packet that fails to decode."""
     for packet in packets:
         try:

@@ -12,6 +12,22 @@ COMMANDS = {
     "plan": ("avtrain.cli.plan", "plan", "Show the order of training in numbers, without it."),
     "eval": ("avtrain.cli.eval", "evaluate", "Measure the encoders of a run on a shard set."),
     "embed": ("avtrain.cli.embed", "embed", "Write vectors of a shard set's samples as parquet."),
+    "localize": (
+        "avtrain.cli.localize",
+        "localize",
+        "Show where in a video its sound comes from.",
+    ),
+    "gallery": (
+        "avtrain.cli.gallery",
+        "gallery",
+        "Show the strongest responses to a shard set on a page.",
+    ),
+    "separate": (
+        "avtrain.cli.separate",
+        "separate",
+        "Split a video's sound into what is seen and what is not.",
+    ),
+    "sync": ("avtrain.cli.sync", "sync", "Measure, and mend, how late a video's sound is."),
     "export": ("avtrain.cli.export", "export", "Write the networks of a run as safetensors."),
     "import": (
         "avtrain.cli.import_weights",

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from avtrain.evaluate.tasks import EvalOptions
     from avtrain.methods import Modality
 
-TASKS = ("retrieval", "knn", "probe", "fewshot", "linear", "svm", "finetune")
+TASKS = (
+    "retrieval",
+    "knn",
+    "probe",
+    "fewshot",
+    "linear",
+    "svm",
+    "finetune",
+    "sync",
+    "separation",
+    "localization",
+)
 
 
 @click.command("eval")
@@ -54,6 +65,13 @@ TASKS = ("retrieval", "knn", "probe", "fewshot", "linear", "svm", "finetune")
     "--encoder",
     type=click.Choice(["video", "audio"]),
     help="Which network; retrieval takes both [default: video; audio for a set without frames].",
+)
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --task localization: boxes around what sounds; CSV (key,time_s,x0,y0,x1,y1 in "
+    "shares of the picture), JSON, VGG-SS's own, or the ground_truth.jsonl of `avdata synth`.",
 )
 @click.option("--random", "is_random", is_flag=True, help="With untrained weights: a baseline.")
 @click.option(
@@ -97,6 +115,7 @@ def evaluate(
     folds: str | None,
     where: str | None,
     encoder: "Modality | None",
+    boxes: Path | None,
     is_random: bool,
     windows: int | None,
     recipe: Path | None,
@@ -130,7 +149,12 @@ def evaluate(
     from avtrain.evaluate.tasks import EvalOptions, evaluate_sets
 
     config = build_settings(EvalConfig, read_recipe(recipe, "eval"), assignments)
+    if boxes is not None:
+        with_boxes = config.localization.model_copy(update={"boxes": str(boxes)})
+        config = config.model_copy(update={"localization": with_boxes})
     networks = load_networks(run, choose_device(device), is_random=is_random)
+    if networks.frozen.fused is not None:
+        config = config.model_copy(update={"finetune": config.finetune.for_fused()})
     sets = [ShardSet(where) for where in shards]
     for shard_set in sets:
         check_shard_files(shard_set)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--method",
-    type=click.Choice(["avid", "cma", "robust-xid"]),
+    type=click.Choice(["avid", "cma", "robust-xid", "sync", "separation"]),
     help="What to train [default: avid].",
 )
 @click.option("--recipe", type=click.Path(path_type=Path), help="TOML file with a [fit] table.")
@@ -127,7 +127,7 @@ def fit(
                 profile=profile,
             )
     if is_first:
-        _report(result, shards, folder, as_json)
+        _report(result, shards, folder, config.method, as_json)
     if result.session.signal_number is not None:
         sys.exit(128 + result.session.signal_number)
 
@@ -205,10 +205,13 @@ class _NoProgress:
 def _say_nothing(text: str) -> None: ...
 
 
-def _report(result: "FitResult", shards: tuple[Path | str, ...], out: Path, as_json: bool) -> None:
+def _report(
+    result: "FitResult", shards: tuple[Path | str, ...], out: Path, method: str, as_json: bool
+) -> None:
     session = result.session
+    task = method if method in ("sync", "separation") else "retrieval"
     resume = shlex.join(["avtrain", "fit", *map(str, shards), "--out", str(out), "--resume"])
-    evaluate = shlex.join(["avtrain", "eval", str(out), str(shards[0]), "--task", "retrieval"])
+    evaluate = shlex.join(["avtrain", "eval", str(out), str(shards[0]), "--task", task])
     ended = {
         "finished": f"finished {result.step} steps ({result.epochs:.2f} epochs)",
         "max_minutes": f"stopped by schedule.max_minutes after step {result.step}",

@@ -5,9 +5,17 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from avdata import Spec
-from avtrain.methods import METHODS, AVIDConfig, CMAConfig, MethodConfig, RobustXIDConfig
+from avtrain.methods import (
+    METHODS,
+    AVIDConfig,
+    CMAConfig,
+    MethodConfig,
+    RobustXIDConfig,
+    SeparationConfig,
+    SyncConfig,
+)
 
-MethodName = Literal["avid", "cma", "robust-xid"]
+MethodName = Literal["avid", "cma", "robust-xid", "sync", "separation"]
 
 
 class DataConfig(Spec):
@@ -154,6 +162,8 @@ class FitConfig(Spec):
     avid: AVIDConfig = AVIDConfig()
     cma: CMAConfig = CMAConfig()
     robust_xid: RobustXIDConfig = RobustXIDConfig()
+    sync: SyncConfig = SyncConfig()
+    separation: SeparationConfig = SeparationConfig()
 
     @property
     def method_config(self) -> MethodConfig:

@@ -19,6 +19,7 @@ from avtrain.data.samples import (
 )
 from avtrain.engine.config import DataConfig, FitConfig
 from avtrain.errors import DataError
+from avtrain.methods import ChoosesSamples
 
 _MOST_THREADS = 32
 
@@ -63,6 +64,10 @@ def read_run_data(
     samples = filter_samples(shards, chosen, config.data.where)
     if config.data.where is not None:
         notify(f"--where keeps {len(samples)} of {len(chosen)} samples")
+    if isinstance(config.method_config, ChoosesSamples):
+        samples = config.method_config.usable_samples(
+            table, samples, shards.spec, where=where, notify=notify
+        )
     _check_sizes(table, samples, config.data, where=where)
     check_shard_files(shards)
     return RunData(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -31,12 +31,34 @@ from avtrain.data.views.labelled_video import (
 from avtrain.data.views.pair_config import ColorJitterConfig
 from avtrain.data.views.pair_reader import PairReader
 from avtrain.errors import DataError
-from avtrain.evaluate.frozen import FrozenEncoders
+from avtrain.evaluate.frozen import ClipBatch, FrozenEncoders
 from avtrain.evaluate.progress import Progress
 from avtrain.methods import Modality
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+class LabelledClips(Protocol):
+    """Clips of one shard set, and what a network takes of them."""
+
+    def random_view(self, *, seed: int, augment: bool) -> View[Any]:
+        """One clip of each item at a random place."""
+        ...
+
+    def even_view(self, num_windows: int, *, paired: bool = False) -> View[Any]:
+        """Evenly spaced clips of each item; `paired`: video and sound at the same times."""
+        ...
+
+    def inputs(self, batch: Any) -> Any:
+        """What the network takes of a batch, on the device."""
+        ...
+
+    def load(
+        self, view: View[Any], item_lists: list[list[StreamItem]], *, num_threads: int
+    ) -> Iterator[LoadedBatch[Any]]:
+        """Filled batches in order; a batch may be used until the next one is asked for."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +84,7 @@ class ClipSource:
         video = view.video
         if form.clip_frames is not None:
             video = video.model_copy(update={"clip_frames": form.clip_frames})
-        self.form, self.shards = form, shards
+        self.frozen, self.form, self.shards = frozen, form, shards
         self.table = read_sample_table(shards)
         self.pin_memory = pin_memory = frozen.device.type == "cuda"
         reader = PairReader(shards, self.table, video=video, audio=view.audio)
@@ -108,6 +130,10 @@ class ClipSource:
         assert self.audio is not None
         return EvenAudioView(self.audio, num_windows=num_windows, with_video=paired)
 
+    def inputs(self, batch: ClipBatch) -> Tensor:
+        """What the network takes, on the device."""
+        return self.frozen.inputs(batch)
+
     def load(
         self, view: View[Any], item_lists: list[list[StreamItem]], *, num_threads: int
     ) -> Iterator[LoadedBatch[Any]]:
@@ -115,13 +141,37 @@ class ClipSource:
 
         A batch may be used until the next one is asked for.
         """
-        with BatchLoader(
-            view, item_lists, num_threads=num_threads, prefetch_batches=2, keys=self.table.keys
-        ) as loader:
-            for loaded in loader:
-                yield loaded
-                if not self.pin_memory:  # else copies to the device may still read it
-                    loader.release(loaded)
+        return load_batches(
+            view,
+            item_lists,
+            num_threads=num_threads,
+            keys=self.table.keys,
+            reuse=not self.pin_memory,
+        )
+
+
+def load_batches(
+    view: View[Any],
+    item_lists: list[list[StreamItem]],
+    *,
+    num_threads: int,
+    keys: list[str],
+    reuse: bool,
+) -> Iterator[LoadedBatch[Any]]:
+    """Filled batches in order; a sample that cannot be read is an error.
+
+    Args:
+        keys: Of all samples.
+        reuse: A batch is filled again when the next one is asked for; not where copies to a device
+            may still read it.
+    """
+    with BatchLoader(
+        view, item_lists, num_threads=num_threads, prefetch_batches=2, keys=keys
+    ) as loader:
+        for loaded in loader:
+            yield loaded
+            if reuse:
+                loader.release(loaded)
 
 
 def epoch_batches(
@@ -155,10 +205,9 @@ def epoch_batches(
 
 
 def sample_scores(
-    source: ClipSource,
-    frozen: FrozenEncoders,
+    source: LabelledClips,
     samples: tuple[int, ...],
-    score: Callable[[Tensor], dict[str, Tensor]],
+    score: Callable[[Any], dict[str, Tensor]],
     *,
     num_windows: int,
     batch_clips: int,
@@ -178,7 +227,7 @@ def sample_scores(
     with torch.no_grad():
         loaded_batches = source.load(view, items, num_threads=num_threads)
         for loaded in progress(loaded_batches, total=len(items), description=description):
-            for name, logits in score(frozen.inputs(loaded.batch)).items():
+            for name, logits in score(source.inputs(loaded.batch)).items():
                 chances = logits.double().softmax(dim=1)
                 mean = chances.reshape(len(loaded.items), num_windows, -1).mean(dim=1)
                 rows.setdefault(name, []).append(mean.cpu())

@@ -4,7 +4,7 @@ Letters: n samples, w windows of a sample, d length of a vector.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,11 +91,36 @@ def sample_vectors(
     interrupted.
     """
     facts = pooled_facts(frozen, shards, modality=modality, num_windows=options.num_windows)
-    known = options.cache.load("pooled", facts) if options.cache is not None else None
+
+    def compute(missing: tuple[int, ...]) -> Iterator[WindowVectors]:
+        source = ClipSource(frozen, shards, ClipForm(modality=modality))
+        return window_vectors(
+            frozen, source, missing, options=options, description=f"{modality} features"
+        )
+
+    return kept_vectors(samples, facts, compute, cache=options.cache)
+
+
+def kept_vectors(
+    samples: tuple[int, ...],
+    facts: Facts,
+    compute: Callable[[tuple[int, ...]], Iterator[WindowVectors]],
+    *,
+    cache: FeatureCache | None,
+) -> dict[str, Tensor]:
+    """Mean over windows of vectors by name, float32 (n, d), in the order of `samples`.
+
+    Args:
+        samples: Any.
+        facts: All that the vectors depend on.
+        compute: Vectors of the windows of samples, for those that the cache does not have.
+        cache: Where what was computed is kept, also when it is interrupted.
+    """
+    known = cache.load("pooled", facts) if cache is not None else None
     have = set(known[SAMPLES].tolist()) if known is not None else set()
     missing = tuple(sorted(set(samples) - have))
     if missing:
-        known = _compute(frozen, shards, missing, known, facts, modality, options)
+        known = _compute(compute(missing), known, facts, cache)
     assert known is not None
     at = {sample: row for row, sample in enumerate(known[SAMPLES].tolist())}
     rows = torch.tensor([at[sample] for sample in samples])
@@ -149,31 +174,25 @@ def window_vectors(
 
 
 def _compute(
-    frozen: FrozenEncoders[Any],
-    shards: ShardSet,
-    samples: tuple[int, ...],
+    parts: Iterator[WindowVectors],
     known: dict[str, Tensor] | None,
     facts: Facts,
-    modality: Modality,
-    options: EmbedOptions,
+    cache: FeatureCache | None,
 ) -> dict[str, Tensor]:
-    """`known` with the rows of `samples`, kept now and then and at the end, whatever ends it."""
-    source = ClipSource(frozen, shards, ClipForm(modality=modality))
+    """`known` with the rows of `parts`, kept now and then and at the end, whatever ends it."""
     rows: dict[str, list[Tensor]] = {}
 
     def keep() -> dict[str, Tensor]:
-        new = {name: torch.cat(parts) for name, parts in rows.items()}
+        new = {name: torch.cat(tensors) for name, tensors in rows.items()}
         merged = merge_rows(known, new) if known is not None else new
-        if options.cache is not None:
-            options.cache.save("pooled", facts, merged)
+        if cache is not None:
+            cache.save("pooled", facts, merged)
         return merged
 
     saved_s = time.monotonic()
     complete = False
     try:
-        for part in window_vectors(
-            frozen, source, samples, options=options, description=f"{modality} features"
-        ):
+        for part in parts:
             of = torch.tensor([item.sample for item in part.items])
             rows.setdefault(SAMPLES, []).append(of)
             for name, vectors in part.vectors.items():

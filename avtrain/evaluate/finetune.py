@@ -1,13 +1,19 @@
-"""A whole network trained on labels, its classifier first: the UCF-101 and HMDB-51 protocol.
+"""A whole network trained on labels, its classifier first: the UCF-101 and HMDB-51 protocols.
 
 Reference: Morgado, Vasconcelos, Misra 2021, section 4.2, and the released configurations: global
 max-pool, dropout, Linear; stage one trains the classifier alone, stage two all weights; Adam.
+
+The network of a sync run, which hears too, by Owens & Efros 2018, section 5, and the released code:
+mean over time and place, Linear; all weights from the start, the scales of its normalizations new;
+SGD; clips with their sound, moved by up to a frame.
 
 Departures:
     - An epoch is cut into batches of almost equal size, so that none is tiny.
     - Frames were resized and stored before they are cropped.
     - Test clips start at evenly spaced times, rounded down to stored frames, not at evenly spaced
       whole frames of a decoding at 16 fps.
+    - Sync runs: rate and schedule are ours, the released template has names in their place; a clip
+      longer than its sample begins again, pictures and sound together; sound that ends is silence.
 """
 
 from __future__ import annotations
@@ -21,17 +27,24 @@ from torch import Tensor, nn
 
 from avdata import ShardSet
 from avtrain.data.sample_generator import step_seed
+from avtrain.engine.compute import autocast, set_up_compute
+from avtrain.engine.config import OptimConfig
+from avtrain.engine.optim import make_optimizer
 from avtrain.evaluate.accuracy import ClassificationAccuracy, classification_accuracy
 from avtrain.evaluate.classifier_training import TrainingOptions
 from avtrain.evaluate.clip_batches import (
     ClipForm,
     ClipSource,
+    LabelledClips,
     epoch_batches,
     sample_scores,
 )
 from avtrain.evaluate.config import FinetuneConfig
 from avtrain.evaluate.folds import LabelledFold
 from avtrain.evaluate.frozen import FrozenEncoders
+from avtrain.evaluate.fused_network import FusedClassifier, copy_to_finetune
+from avtrain.evaluate.fused_source import FusedSource
+from avtrain.models.batch_renorm import BatchNorm
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,12 +73,12 @@ class FinetunedNetwork(nn.Module):
         self.classifier = nn.Linear(dim, num_classes)
 
     def forward(
-        self, inputs: Tensor, *, dropout_generator: torch.Generator | None = None
+        self, inputs: Tensor, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b c"]:
         """Logits; dropout only where a generator is given."""
         features: Tensor = self.network(inputs).float()
-        if dropout_generator is not None and self.dropout > 0:
-            drawn = torch.rand(features.shape, generator=dropout_generator, device=features.device)
+        if generator is not None and self.dropout > 0:
+            drawn = torch.rand(features.shape, generator=generator, device=features.device)
             features = features * (drawn >= self.dropout) / (1 - self.dropout)
         logits: Tensor = self.classifier(features)
         return logits
@@ -79,22 +92,32 @@ def finetune_accuracy(
     options: TrainingOptions,
 ) -> FinetuneAccuracy:
     """Test accuracy of a copy of the network after both stages; the given one stays as it is."""
-    form = ClipForm(
-        modality=options.modality,
-        clip_frames=config.clip_frames,
-        crop="resized",
-        jitter=config.jitter,
-    )
-    source = ClipSource(frozen, shards, form)
+    source: LabelledClips
+    if frozen.fused is not None:
+        source = FusedSource(
+            frozen,
+            frozen.fused,
+            shards,
+            clip_frames=config.clip_length(frozen.fused.config.view.fps),
+            sound_jitter_frames=config.sound_jitter_frames,
+        )
+    else:
+        form = ClipForm(
+            modality=options.modality,
+            clip_frames=config.clip_length(frozen.view.video.fps),
+            crop="resized",
+            jitter=config.jitter,
+        )
+        source = ClipSource(frozen, shards, form)
     tuning = _Tuning(frozen, source, fold, config, options)
     tuning.train_head()
     tuning.train_all()
+    tuning.estimate_norms()
     model = tuning.model.eval()
     scores = sample_scores(
         source,
-        frozen,
         fold.test,
-        lambda inputs: {"all": model(inputs)},
+        lambda inputs: {"all": tuning.logits(model, inputs)},
         num_windows=config.test_clips,
         batch_clips=config.batch_size,
         num_threads=options.num_threads,
@@ -113,7 +136,7 @@ class _Tuning:
     def __init__(
         self,
         frozen: FrozenEncoders,
-        source: ClipSource,
+        source: LabelledClips,
         fold: LabelledFold,
         config: FinetuneConfig,
         options: TrainingOptions,
@@ -122,14 +145,22 @@ class _Tuning:
         self.config, self.options = config, options
         self.target_of = dict(zip(fold.train, fold.train_target.tolist(), strict=True))
         self.num_steps = 0
-        network = frozen.network_copy(options.modality)
-        dim: Any = network.embedding_dim
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(options.seed)
-            self.model = FinetunedNetwork(
-                network, dim=dim, num_classes=len(fold.classes), dropout=config.dropout
-            )
+        self.model: FinetunedNetwork | FusedClassifier = _new_model(frozen, fold, config, options)
         self.model.to(frozen.device)
+        if config.compute is not None:
+            set_up_compute(self.model.network, config.compute, frozen.device)
+
+    def logits(
+        self, model: nn.Module, inputs: Any, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Of the model, float32, with the precision of the settings."""
+        compute, device = self.config.compute, self.frozen.device
+        if compute is None:
+            logits: Tensor = model(inputs, generator=generator)
+            return logits
+        with autocast(compute, device):
+            logits = model(inputs, generator=generator)
+        return logits.float()
 
     def _items(self, epoch: int) -> list[Any]:
         return epoch_batches(
@@ -153,9 +184,7 @@ class _Tuning:
     def train_all(self) -> None:
         """Stage two: all weights."""
         config, model = self.config, self.model
-        optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
+        optimizer = _optimizer(model, config)
         schedule = torch.optim.lr_scheduler.MultiStepLR(
             optimizer, milestones=list(config.milestones), gamma=config.gamma
         )
@@ -163,6 +192,33 @@ class _Tuning:
         for epoch in range(config.epochs):
             self._epoch(config.head_epochs + epoch, optimizer, f"epoch {epoch + 1}/{config.epochs}")
             schedule.step()
+
+    @torch.no_grad()
+    def estimate_norms(self) -> None:
+        """Statistics of normalizations for tests, by the weights as they are.
+
+        Reference: Wu & Johnson 2021, "Rethinking Batch in BatchNorm", section 3.
+        """
+        config, options = self.config, self.options
+        if config.norm_batches == 0:
+            return
+        for norm in self.model.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                norm.momentum = None  # the mean over all batches
+                norm.reset_running_stats()
+            elif isinstance(norm, BatchNorm):
+                norm.reset_running_stats()
+        self.model.train()
+        epoch = config.head_epochs + config.epochs
+        view = self.source.random_view(seed=options.seed, augment=True)
+        items = self._items(epoch)[: config.norm_batches]
+        generator = torch.Generator(self.frozen.device)
+        generator.manual_seed(step_seed(seed=options.seed, step=self.num_steps))
+        loaded_batches = self.source.load(view, items, num_threads=options.num_threads)
+        for loaded in options.progress(
+            loaded_batches, total=len(items), description=f"finetune {self.fold.name}, statistics"
+        ):
+            self.logits(self.model, self.source.inputs(loaded.batch), generator=generator)
 
     def _epoch(self, epoch: int, optimizer: torch.optim.Optimizer, description: str) -> None:
         seed, device = self.options.seed, self.frozen.device
@@ -177,8 +233,12 @@ class _Tuning:
             generator = torch.Generator(device)
             generator.manual_seed(step_seed(seed=seed, step=self.num_steps))
             target = torch.tensor([self.target_of[item.sample] for item in loaded.items])
-            logits = self.model(self.frozen.inputs(loaded.batch), dropout_generator=generator)
-            loss = F.cross_entropy(logits, target.to(device, non_blocking=True))
+            inputs = self.source.inputs(loaded.batch)
+            loss = F.cross_entropy(
+                self.logits(self.model, inputs, generator=generator),
+                target.to(device, non_blocking=True),
+                label_smoothing=self.config.label_smoothing,
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -203,8 +263,41 @@ class _Tuning:
         for loaded in self.options.progress(
             loaded_batches, total=len(items), description=f"finetune {fold.name}, single clips"
         ):
-            scores.append(self.model(self.frozen.inputs(loaded.batch)).cpu())
+            scores.append(self.logits(self.model, self.source.inputs(loaded.batch)).cpu())
             targets += [target_of[item.sample] for item in loaded.items]
         return classification_accuracy(
             torch.cat(scores), torch.tensor(targets), train_target=fold.train_target
         )
+
+
+def _new_model(
+    frozen: FrozenEncoders,
+    fold: LabelledFold,
+    config: FinetuneConfig,
+    options: TrainingOptions,
+) -> FinetunedNetwork | FusedClassifier:
+    """A copy of the network with a new classifier, drawn by the seed."""
+    num_classes = len(fold.classes)
+    if frozen.fused is not None:
+        fused = copy_to_finetune(frozen.fused, sound=config.sound)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            return FusedClassifier(fused, num_classes=num_classes, dropout=config.dropout)
+    network = frozen.network_copy(options.modality)
+    dim: Any = network.embedding_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return FinetunedNetwork(network, dim=dim, num_classes=num_classes, dropout=config.dropout)
+
+
+def _optimizer(model: nn.Module, config: FinetuneConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optim = OptimConfig(
+        name="sgd",
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        decay_vectors=False,
+    )
+    return make_optimizer(model, optim)

@@ -23,6 +23,7 @@ from avtrain.errors import DataError, RunError
 from avtrain.methods import Method, Modality
 from avtrain.methods.pair_inputs import check_pair_data
 from avtrain.methods.pair_method import PairMethod, PairMethodConfig
+from avtrain.methods.sync import Sync
 
 Inputs = TypeVar("Inputs")
 ClipBatch = VideoClipBatch | AudioClipBatch
@@ -61,9 +62,15 @@ class FrozenEncoders(Generic[Inputs]):
         if not isinstance(self.method, PairMethod):
             raise RunError(
                 f"this evaluation takes a video and an audio network, {type(self.method).__name__} "
-                "has none; evaluate a run of avid, cma or robust-xid"
+                "has none; evaluate a run of avid, cma or robust-xid, or a run of sync with --task "
+                "sync, finetune, knn, probe or fewshot"
             )
         return self.method
+
+    @property
+    def fused(self) -> Sync | None:
+        """The method where it has one network for pictures with their sound."""
+        return self.method if isinstance(self.method, Sync) else None
 
     @property
     def view(self) -> PairMethodConfig:
@@ -101,8 +108,9 @@ class FrozenEncoders(Generic[Inputs]):
     @cached_property
     def weights_hash(self) -> str:
         """Hash of networks and input statistics: what features depend on."""
-        pairs = self.pairs
-        parts = {"networks": pairs.networks(), "preparation": pairs.preparation}
+        parts = {"networks": self.method.networks()}
+        if isinstance(self.method, PairMethod):
+            parts["preparation"] = self.method.preparation
         digest = hashlib.sha256()
         for part, module in parts.items():
             for name, tensor in sorted(module.state_dict().items()):

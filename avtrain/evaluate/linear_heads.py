@@ -117,7 +117,6 @@ def linear_heads_accuracy(
     network.eval()
     scores = sample_scores(
         source,
-        frozen,
         fold.test,
         lambda inputs: trained(layer_maps(network, inputs)),
         num_windows=config.test_clips,

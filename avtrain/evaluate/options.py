@@ -6,12 +6,14 @@ from typing import Any
 from torch import Tensor
 
 from avdata import ShardSet
+from avtrain.errors import RunError
 from avtrain.evaluate.accuracy import LabelledFeatures
 from avtrain.evaluate.classifier_training import TrainingOptions
 from avtrain.evaluate.config import EvalConfig
 from avtrain.evaluate.embed import EmbedOptions, sample_vectors
 from avtrain.evaluate.folds import TRAIN_SPLIT, LabelledFold, SplitChoice, published_folds
 from avtrain.evaluate.frozen import FrozenEncoders
+from avtrain.evaluate.fused_vectors import fused_vectors
 from avtrain.methods import Modality
 
 
@@ -61,13 +63,41 @@ def fold_vectors(
     frozen: FrozenEncoders[Any], shards: ShardSet, fold: LabelledFold, options: EvalOptions
 ) -> dict[str, Tensor]:
     """By layer: rows of the training samples, then of the test samples."""
+    samples = (*fold.train, *fold.test)
+    if frozen.fused is not None:
+        sound = options.config.sound
+        return fused_vectors(frozen, shards, samples, sound=sound, options=options.embed)
     return sample_vectors(
         frozen,
         shards,
-        (*fold.train, *fold.test),
+        samples,
         modality=options.encoder,
         options=options.embed,
     )
+
+
+def heard_encoder(
+    frozen: FrozenEncoders[Any], options: EvalOptions, *, sound: bool
+) -> Modality | None:
+    """Whose features a result is of: a modality's, or None for a network that sees and hears.
+
+    Raises:
+        RunError: The settings ask for an audio network, and the run has one for both; or not to
+            hear, and the run has one network for each.
+    """
+    if frozen.fused is None:
+        if not sound:
+            raise RunError(
+                "sound=false is for runs of sync, whose network sees and hears; this run has one "
+                "for each: give --encoder video"
+            )
+        return options.encoder
+    if options.encoder == "audio":
+        raise RunError(
+            "a run of sync has one network, which sees and hears; leave --encoder audio out, or "
+            "give a set with frames"
+        )
+    return None if sound and frozen.fused.model.config.use_sound else "video"
 
 
 def labelled_features(vectors: Tensor, fold: LabelledFold) -> LabelledFeatures:

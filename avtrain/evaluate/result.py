@@ -10,7 +10,18 @@ import numpy as np
 from avtrain.evaluate.accuracy import ClassificationAccuracy
 from avtrain.methods import Modality
 
-TaskName = Literal["linear", "probe", "finetune", "svm", "knn", "retrieval", "fewshot"]
+TaskName = Literal[
+    "linear",
+    "probe",
+    "finetune",
+    "svm",
+    "knn",
+    "retrieval",
+    "fewshot",
+    "sync",
+    "separation",
+    "localization",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +37,7 @@ class EvalResult:
     num_samples: int
     """Samples measured on, over all folds."""
     encoder: Modality | None = None
-    """Whose features were measured; None is both."""
+    """Whose features were measured; None is both, or one network that sees and hears."""
     folds: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of each fold by its name, where there are several: `metrics` are their means."""
     notes: tuple[str, ...] = ()
@@ -34,7 +45,7 @@ class EvalResult:
 
 
 def accuracy_result(
-    task: TaskName, accuracy: dict[str, ClassificationAccuracy], *, encoder: Modality
+    task: TaskName, accuracy: dict[str, ClassificationAccuracy], *, encoder: Modality | None
 ) -> EvalResult:
     """Result of one fold; `accuracy` by what stands before `top1`, as in `conv5x/top1`."""
     metrics: dict[str, float] = {}

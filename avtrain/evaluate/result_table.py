@@ -76,7 +76,9 @@ def table_text(rows: Sequence[TableRow], *, markdown: bool = False) -> str:
 
 
 def number_text(metric: str, value: float) -> str:
-    """A rank as it is, everything else in percent."""
+    """A rank, seconds and decibels as they are, everything else in percent."""
+    if metric.endswith(("_s", "_db")):
+        return f"{value:.2f}"
     return f"{value:.1f}" if metric.endswith("rank") else f"{value:.1%}"
 
 

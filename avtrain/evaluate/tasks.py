@@ -8,6 +8,7 @@ from avdata import ShardSet
 from avtrain.errors import DataError
 from avtrain.evaluate.accuracy import ClassificationAccuracy
 from avtrain.evaluate.classifier_training import few_steps_notes
+from avtrain.evaluate.config import FUSED_STAGES, STAGES
 from avtrain.evaluate.fewshot import fewshot_accuracy, smallest_class
 from avtrain.evaluate.finetune import finetune_accuracy
 from avtrain.evaluate.folds import LabelledFold, read_folds
@@ -15,9 +16,11 @@ from avtrain.evaluate.frozen import FrozenEncoders
 from avtrain.evaluate.knn import knn_accuracy
 from avtrain.evaluate.linear_heads import linear_heads_accuracy
 from avtrain.evaluate.linear_probe import linear_probe_accuracy
+from avtrain.evaluate.localization import localization
 from avtrain.evaluate.options import (
     EvalOptions,
     fold_vectors,
+    heard_encoder,
     labelled_features,
     with_published_folds,
 )
@@ -29,7 +32,9 @@ from avtrain.evaluate.result import (
     with_best_layer,
 )
 from avtrain.evaluate.retrieval_task import retrieval
+from avtrain.evaluate.separation_task import separation
 from avtrain.evaluate.svm import grid_features, svm_accuracy
+from avtrain.evaluate.sync_task import sync
 
 __all__ = ["EVALUATIONS", "EvalOptions", "EvalResult", "TaskName", "evaluate_sets"]
 
@@ -55,6 +60,7 @@ def evaluate_sets(
 def knn(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
     """Votes of the nearest training samples, by frozen pooled features."""
     config = options.config.knn
+    encoder = heard_encoder(frozen, options, sound=options.config.sound)
 
     def measure(fold: LabelledFold) -> EvalResult:
         vectors = fold_vectors(frozen, shards, fold, options)
@@ -63,7 +69,7 @@ def knn(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> 
             num_neighbors=config.neighbors,
             temperature=config.temperature,
         )
-        return accuracy_result("knn", {"": accuracy}, encoder=options.encoder)
+        return accuracy_result("knn", {"": accuracy}, encoder=encoder)
 
     return _over_folds(shards, options, measure)
 
@@ -71,9 +77,17 @@ def knn(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> 
 def probe(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
     """Logistic regression on frozen pooled features, layer by layer."""
     config = options.config.probe
+    encoder = heard_encoder(frozen, options, sound=options.config.sound)
+    stages = STAGES if frozen.fused is None else FUSED_STAGES
+    layers = config.layers or (*stages, "pool")
 
     def measure(fold: LabelledFold) -> EvalResult:
         vectors = fold_vectors(frozen, shards, fold, options)
+        if unknown := [layer for layer in layers if layer not in vectors]:
+            raise DataError(
+                f"probe.layers names {unknown}, this network has "
+                f"{sorted(set(vectors) - {'embedding'})}; leave it out for all"
+            )
         accuracy: dict[str, ClassificationAccuracy] = {
             layer: linear_probe_accuracy(
                 labelled_features(vectors[layer], fold),
@@ -81,10 +95,10 @@ def probe(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -
                 max_iterations=config.max_iterations,
             )
             for layer in options.embed.progress(
-                config.layers, total=len(config.layers), description=f"probe {fold.name}"
+                layers, total=len(layers), description=f"probe {fold.name}"
             )
         }
-        return accuracy_result("probe", accuracy, encoder=options.encoder)
+        return accuracy_result("probe", accuracy, encoder=encoder)
 
     return _over_folds(shards, options, measure)
 
@@ -92,6 +106,7 @@ def probe(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -
 def fewshot(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
     """Linear classifiers on frozen pooled features of a few labeled samples of each class."""
     config = options.config.fewshot
+    encoder = heard_encoder(frozen, options, sound=options.config.sound)
 
     def measure(fold: LabelledFold) -> EvalResult:
         rarest = smallest_class(fold.train_target)
@@ -121,7 +136,7 @@ def fewshot(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions)
             metrics=metrics,
             chance=chance,
             num_samples=len(fold.test),
-            encoder=options.encoder,
+            encoder=encoder,
             notes=(
                 f"{config.draws} draws; top1_std is the deviation between them",
                 *(f"{k} shots left out: the rarest class has {rarest}" for k in left_out),
@@ -151,12 +166,15 @@ def linear(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) 
 
 
 def finetune(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
-    """A copy of the network trained with a classifier: the UCF-101 and HMDB-51 protocol."""
+    """A copy of the network trained with a classifier: the UCF-101 and HMDB-51 protocols."""
     config = options.config.finetune
+    if frozen.fused is not None:
+        config = config.for_fused()
+    encoder = heard_encoder(frozen, options, sound=config.sound)
 
     def measure(fold: LabelledFold) -> EvalResult:
         accuracy = finetune_accuracy(frozen, shards, fold, config, options.training)
-        result = accuracy_result("finetune", {"": accuracy.dense}, encoder=options.encoder)
+        result = accuracy_result("finetune", {"": accuracy.dense}, encoder=encoder)
         notes = few_steps_notes(
             len(fold.train),
             clips_per_sample=config.clips_per_sample,
@@ -167,7 +185,7 @@ def finetune(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions
         result = replace(result, notes=notes)
         if accuracy.single is None:
             return result
-        single = accuracy_result("finetune", {"clip": accuracy.single}, encoder=options.encoder)
+        single = accuracy_result("finetune", {"clip": accuracy.single}, encoder=encoder)
         return replace(
             result,
             metrics={**result.metrics, **single.metrics},
@@ -208,6 +226,9 @@ EVALUATIONS: dict[TaskName, Evaluation] = {
     "finetune": finetune,
     "svm": svm,
     "fewshot": fewshot,
+    "sync": sync,
+    "separation": separation,
+    "localization": localization,
 }
 
 

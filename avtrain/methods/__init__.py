@@ -2,6 +2,7 @@
 
 from avtrain.methods.avid import AVIDConfig
 from avtrain.methods.base import (
+    ChoosesSamples,
     Encoder,
     InitialState,
     Method,
@@ -12,17 +13,22 @@ from avtrain.methods.base import (
 )
 from avtrain.methods.cma import CMAConfig
 from avtrain.methods.robust_xid import RobustXIDConfig
+from avtrain.methods.separation import SeparationConfig
+from avtrain.methods.sync import SyncConfig
 
 METHODS: dict[str, type[MethodConfig]] = {
     "avid": AVIDConfig,
     "cma": CMAConfig,
     "robust-xid": RobustXIDConfig,
+    "sync": SyncConfig,
+    "separation": SeparationConfig,
 }
 
 __all__ = [
     "METHODS",
     "AVIDConfig",
     "CMAConfig",
+    "ChoosesSamples",
     "Encoder",
     "InitialState",
     "Method",
@@ -30,5 +36,7 @@ __all__ = [
     "MethodFacts",
     "Modality",
     "RobustXIDConfig",
+    "SeparationConfig",
     "StepFacts",
+    "SyncConfig",
 ]

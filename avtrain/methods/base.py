@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,27 @@ class MethodConfig(Protocol):
 
     def build(self, facts: MethodFacts) -> Method:
         """The method with new weights, on the device."""
+        ...
+
+
+@runtime_checkable
+class ChoosesSamples(Protocol):
+    """Settings of a method that cannot use every sample of a set that fits."""
+
+    def usable_samples(
+        self,
+        table: SampleTable,
+        samples: tuple[int, ...],
+        spec: DatasetSpec,
+        *,
+        where: str,
+        notify: Callable[[str], object],
+    ) -> tuple[int, ...]:
+        """Those of `samples` that can be used; `notify` is told how many are left out, and why.
+
+        Raises:
+            DataError: None can.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """Objectives: tensors in, a LossOutput out; they know no batches, files or methods."""
 
 from avtrain.objectives.agreement import AgreementKind, agreement
+from avtrain.objectives.alignment import alignment_loss, offset_loss
 from avtrain.objectives.avid import (
     AVID_COEFFICIENTS,
     AVIDCriterion,
@@ -46,6 +47,7 @@ __all__ = [
     "ShardedMemoryBank",
     "TargetKind",
     "agreement",
+    "alignment_loss",
     "bank_scores",
     "build_bank",
     "combine_terms",
@@ -56,6 +58,7 @@ __all__ = [
     "mix_targets",
     "nce_loss",
     "normalize_coefficients",
+    "offset_loss",
     "remap_excluding",
     "soft_targets",
     "uniform_excluding",

@@ -54,6 +54,8 @@ class ShardSetPlan:
     """0: no splits; 2: every third clip is test."""
     build_hash: str = "fixture"
     width_px: int = 88
+    silent_every: int = 0
+    """Every so many-th clip is silent; 0: none."""
 
 
 MakeShardSet = Callable[..., Path]
@@ -159,6 +161,8 @@ class _Clip:
             time = np.arange(self.num_audio_samples) / plan.sample_rate_hz
             sound = 8000 * np.sin(2 * np.pi * (300 + 5000 * share) * time)
             sound += rng.normal(0, 20, sound.shape)
+            if plan.silent_every and index % plan.silent_every == 0:
+                sound *= 0
             members[AUDIO_SUFFIX] = encode_audio(sound[None].astype(np.int16), plan.sample_rate_hz)
         if "logmel" in plan.fields:
             members[LOGMEL_SUFFIX] = encode_array(logmel.astype(np.float16))

@@ -17,6 +17,7 @@ from avtrain.data.jpeg_decode import JpegFrames
 from avtrain.data.samples import SampleStore, SampleTable
 from avtrain.data.stage_clock import StageClock
 from avtrain.data.views.frame_form import FrameForm, frame_sizes
+from avtrain.data.views.frame_slots import FrameSlots
 from avtrain.data.views.pair_batch import PairBatch
 from avtrain.data.views.pair_config import AudioViewConfig, VideoViewConfig
 from avtrain.data.views.stored import read_logmel_window, read_mono_window
@@ -160,7 +161,7 @@ class PairReader:
                 read_mono_window(out, self.shards, sample, start=start)
 
     def read_frames(
-        self, batch: PairBatch, slot: int, sample: int, *, first_frame: int
+        self, batch: FrameSlots, slot: int, sample: int, *, first_frame: int
     ) -> ClipFrames:
         """Decode the frames of a clip, in the batch's own memory where that takes whole ones."""
         num_frames = int(self.table.num_frames[sample])
@@ -177,7 +178,7 @@ class PairReader:
             return ClipFrames(height=height, width=width, pixels=out[:, :height, :width])
 
     def crop(
-        self, batch: PairBatch, slot: int, frames: ClipFrames, box: CropBox, *, flip: bool
+        self, batch: FrameSlots, slot: int, frames: ClipFrames, box: CropBox, *, flip: bool
     ) -> None:
         """Fill what a slot shows of its frames, or what the device is to make of them."""
         if batch.crops is not None:

@@ -41,6 +41,23 @@ def read_mono_window(out: np.ndarray, shards: SampleStore, sample: int, *, start
     out[sound.shape[1] :] = 0
 
 
+def read_stereo_window(shards: SampleStore, sample: int, *, start: int, stop: int) -> np.ndarray:
+    """Sound [start, stop) of two channels, int16 (2, n); of a mono sound both are the same.
+
+    Zeros beyond its end.
+
+    Raises:
+        ShardSetError: The member is damaged.
+    """
+    try:
+        sound = shards.read_audio(sample, start, stop)
+    except (ValueError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
+        raise _damaged(shards, sample, "sound", error) from None
+    out = np.zeros((2, stop - start), np.int16)
+    out[:, : sound.shape[1]] = sound[:2]
+    return out
+
+
 def _damaged(shards: SampleStore, sample: int, what: str, error: Exception) -> ShardSetError:
     place = shards.location.place(shards.manifest["shard"][sample].as_py())
     return ShardSetError(

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from avtrain.models import MultisensoryConfig, MultisensoryNet, build_multisensory
+
 HashedUniform = Callable[[int, int], np.ndarray]
 HashFilled = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 Size = tuple[int, int, int, int]
@@ -78,3 +80,45 @@ def hash_filled() -> HashFilled:
 def published_embeddings() -> Embeddings:
     """By (video frames, side, audio frames, bins): starts of both embeddings, norms and cosine."""
     return EMBEDDINGS
+
+
+BuildMultisensory = Callable[[MultisensoryConfig], MultisensoryNet]
+RandomClips = Callable[..., tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="session")
+def build_net() -> BuildMultisensory:
+    """Function that builds a float64 network in evaluation, with averages and biases drawn too."""
+
+    def build(config: MultisensoryConfig) -> MultisensoryNet:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = build_multisensory(config).double()
+            for name, tensor in net.state_dict().items():
+                if name.endswith(("running_mean", "bias")):
+                    tensor.normal_(std=0.2)
+                elif name.endswith(("running_var", "norm.weight")):
+                    tensor.uniform_(0.5, 1.5)
+        return net.eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def random_clips() -> RandomClips:
+    """Function of numbers of clips, frames, rows, columns and samples: frames and sound, float64.
+
+    Both are in [-1, 1]: (b, 3, t, h, w) and (b, 2, n).
+    """
+
+    def make(
+        num: int, frames: int, height: int, width: int, samples: int, *, seed: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        shapes = (num, 3, frames, height, width), (num, 2, samples)
+        pictures, sound = (
+            torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1 for shape in shapes
+        )
+        return pictures, sound
+
+    return make

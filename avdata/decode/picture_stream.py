@@ -1,0 +1,207 @@
+"""All pictures of a medium in order of time, in constant memory; see `avdata.decode.playback`."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from avdata.config import LimitsConfig
+from avdata.decode.grid import GridPicker
+from avdata.decode.media import check_pixels, open_media, pick_video
+from avdata.decode.packets import MAX_LAST_FRAME_S, media_span
+from avdata.decode.picture_run import decoded
+from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
+from avdata.errors import FailureReason, MediaError
+from avdata.picture_geometry import stored_size, upright_turns, usable_aspect
+
+_RECENT_GAPS = 99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TimedPicture:
+    """One decoded picture."""
+
+    frame: av.VideoFrame
+    start_s: float
+    end_s: float
+    """It is shown over [start_s, end_s) of the clock."""
+
+
+def stream_pictures(
+    path: Path, limits: LimitsConfig, *, width_px: int, height_px: int
+) -> Iterator[tuple[TimedPicture, np.ndarray]]:
+    """Every picture with its RGB pixels, uint8 (height_px, width_px, 3), in order of time.
+
+    Raises:
+        MediaError: There is no picture, none decodes, or their times are damaged.
+    """
+    with open_media(path, limits) as container:
+        stream = pick_video(container, limits)
+        scaler = UprightScaler(stream, limits)
+        for picture in timed_pictures(container, stream):
+            yield picture, scaler.rgb(picture.frame, width_px=width_px, height_px=height_px)
+
+
+def stream_frames(
+    path: Path, limits: LimitsConfig, *, fps: float, width_px: int, height_px: int
+) -> Iterator[np.ndarray]:
+    """RGB pictures (height_px, width_px, 3), uint8, at a constant rate.
+
+    Frame k is the picture nearest to `start + k / fps`, start being the time of the first picture.
+    The last picture stands until it ends, to half a frame; there is at least one frame. A picture
+    that stands for several frames is one array.
+
+    Raises:
+        MediaError: There is no picture, none decodes, or their times are damaged.
+    """
+    with open_media(path, limits) as container:
+        stream = pick_video(container, limits)
+        scaler = UprightScaler(stream, limits)
+        store = _ScaledFrames(scaler, width_px, height_px)
+        picker: GridPicker[av.VideoFrame] | None = None
+        first_s = end_s = 0.0
+        for picture in timed_pictures(container, stream):
+            if picker is None:
+                first_s = picture.start_s
+                picker = GridPicker(start_s=first_s, fps=fps, store=store)
+            end_s = picture.end_s
+            picker.push(picture.frame, picture.start_s, limit_s=float("inf"))
+            yield from store.taken()
+        if picker is None:
+            raise MediaError(FailureReason.VIDEO_UNDECODABLE, "none of its pictures decodes")
+        picker.finish(max(end_s - 0.5 / fps, first_s + 0.5 / fps))
+        yield from store.taken()
+
+
+class UprightScaler:
+    """Decoded pictures to RGB: upright, of square pixels, all of one size."""
+
+    def __init__(self, stream: VideoStream, limits: LimitsConfig) -> None:
+        self._aspect = usable_aspect(stream.sample_aspect_ratio)
+        self._limits = limits
+        self._reformatter = VideoReformatter()
+
+    def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of a picture as a player shows it, both even."""
+        short = max(2, round(min(float(frame.width * self._aspect), frame.height)))
+        size = stored_size(
+            frame.width, frame.height, pixel_aspect=self._aspect, short_side_px=short
+        )
+        lies = upright_turns(frame.rotation) % 2 == 1
+        width, height = (size[1], size[0]) if lies else size
+        return max(width, 2), max(height, 2)
+
+    def rgb(self, frame: av.VideoFrame, *, width_px: int, height_px: int) -> np.ndarray:
+        """uint8 (height_px, width_px, 3).
+
+        Raises:
+            MediaError: The picture is larger than the limits, or of a form that cannot be scaled.
+        """
+        check_pixels(frame.width, frame.height, self._limits)
+        turns = upright_turns(frame.rotation)
+        lies = turns % 2 == 1
+        try:
+            picture = self._reformatter.reformat(
+                frame,
+                width=height_px if lies else width_px,
+                height=width_px if lies else height_px,
+                format="rgb24",
+                interpolation="AREA",
+                threads=1,
+            )
+        except MemoryError:  # also what FFmpeg raises: no fault of the file
+            raise
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(
+                FailureReason.VIDEO_UNDECODABLE,
+                f"pictures of format {frame.format.name} cannot be scaled: {error}",
+            ) from None
+        pixels = picture.to_ndarray()
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+class _ScaledFrames:
+    """Holds the frames that a grid asked for until they are taken."""
+
+    def __init__(self, scaler: UprightScaler, width_px: int, height_px: int) -> None:
+        self._scaler, self._width_px, self._height_px = scaler, width_px, height_px
+        self._last: np.ndarray | None = None
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, picture: av.VideoFrame) -> None:
+        self._last = self._scaler.rgb(picture, width_px=self._width_px, height_px=self._height_px)
+        self._waiting.append(self._last)
+
+    def repeat(self) -> None:
+        assert self._last is not None
+        self._waiting.append(self._last)
+
+    def taken(self) -> list[np.ndarray]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+def timed_pictures(container: InputContainer, stream: VideoStream) -> Iterator[TimedPicture]:
+    """Pictures in order of time; those that go back in time are left out."""
+    assert stream.time_base is not None
+    origin_s = media_span(container, None, None).origin_s
+    tick_s = stream.time_base.numerator / stream.time_base.denominator
+    usual_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    gaps: deque[float] = deque(maxlen=_RECENT_GAPS)
+    pending: tuple[av.VideoFrame, float] | None = None
+    ticks = _PlausibleTicks()
+    for frame in decoded(stream, all_packets(container, stream)):
+        if frame is None:
+            continue
+        tick = ticks.of(frame)
+        if tick is not None:
+            time_s = tick * tick_s - origin_s
+        else:
+            time_s = pending[1] + usual_s if pending else 0.0
+        if pending is not None:
+            gap_s = time_s - pending[1]
+            if gap_s <= 0:
+                continue
+            if gap_s > MAX_GAP_S:
+                raise damaged_times("picture", pending[1], time_s)
+            gaps.append(gap_s)
+            yield TimedPicture(frame=pending[0], start_s=pending[1], end_s=time_s)
+        pending = (frame, time_s)
+    if pending is not None:
+        frame, time_s = pending
+        stated_s = (frame.duration or 0) * tick_s
+        shown_s = max(stated_s, median(gaps)) if gaps else stated_s or usual_s
+        shown_s = min(shown_s, MAX_LAST_FRAME_S)
+        yield TimedPicture(frame=frame, start_s=time_s, end_s=time_s + shown_s)
+
+
+class _PlausibleTicks:
+    """Times of pictures, by their presentation time, or by their decoding time where fewer of those
+    go back: AVI files that pack B-frames state presentation times out of order.
+
+    FFmpeg's players choose by the same rule.
+    """
+
+    def __init__(self) -> None:
+        self._last_pts = self._last_dts = -(2**63)
+        self._bad_pts = self._bad_dts = 0
+
+    def of(self, frame: av.VideoFrame) -> int | None:
+        """In ticks of the stream; None where the picture has no time."""
+        pts, dts = frame.pts, frame.dts
+        if dts is not None:
+            self._bad_dts += dts <= self._last_dts
+            self._last_dts = dts
+        if pts is not None:
+            self._bad_pts += pts <= self._last_pts
+            self._last_pts = pts
+        if pts is not None and (self._bad_pts <= self._bad_dts or dts is None):
+            return pts
+        return dts

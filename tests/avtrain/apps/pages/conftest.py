@@ -1,0 +1,5 @@
+"""A browser for galleries."""
+
+from chromium import browser
+
+__all__ = ["browser"]
