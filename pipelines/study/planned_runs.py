@@ -34,28 +34,23 @@ class PlannedRun:
     """Run of the same seed that it starts from."""
 
 
-MODES = ("avid.criterion.momentum=0.95",)
-"""Of the runs that compare modes: with less, self and joint collapse; cross learns with either."""
-
-
-def _mode(name: str) -> PlannedRun:
-    settings = (f'avid.criterion.mode="{name}"', *MODES)
-    return PlannedRun(name=name, part="a", shards="clean", method="avid", settings=settings)
+def _mode(name: str, part: str) -> PlannedRun:
+    settings = (f'avid.criterion.mode="{name}"',)
+    return PlannedRun(name=name, part=part, shards="clean", method="avid", settings=settings)
 
 
 PLANNED_RUNS = (
-    _mode("cross"),
-    _mode("joint"),
-    _mode("self"),
-    PlannedRun(name="avid", part="b", shards="clean", method="avid"),
-    PlannedRun(name="avid-longer", part="b", shards="clean", method="avid", init="avid"),
+    _mode("cross", "ab"),
+    _mode("joint", "a"),
+    _mode("self", "a"),
+    PlannedRun(name="cross-longer", part="b", shards="clean", method="avid", init="cross"),
     PlannedRun(
         name="cma",
         part="b",
         shards="clean",
         method="cma",
         settings=("cma.criterion.num_positives=16", "cma.criterion.resample_epochs=10"),
-        init="avid",
+        init="cross",
     ),
     PlannedRun(name="xid-swapped", part="ce", shards="swapped", method="robust-xid", settings=XID),
     PlannedRun(

@@ -28,7 +28,7 @@ class Lengths:
     """How much the runs of a study see; kept in OUT/lengths.json."""
 
     clips: int
-    """Of the set, a third of them for tests."""
+    """Of the set, a quarter of them for tests."""
     steps: int
     """Of runs from random weights."""
     longer_steps: int

@@ -87,7 +87,7 @@ def test_channels_last_changes_nothing_but_rounding() -> None:
     fast.load_state_dict(plain.state_dict())
     lay_out_channels_last(fast)
     assert fast.video_model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
-    video, audio = torch.randn(2, 3, 4, 32, 32), torch.randn(2, 1, 50, 128)
+    video, audio = torch.randn(8, 3, 4, 32, 32), torch.randn(8, 1, 50, 128)
     for a, b in zip(plain(video, audio), fast(video, audio), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
