@@ -38,10 +38,10 @@ class AVID(PairMethod):
     Reference: Morgado, Vasconcelos, Misra 2021, "Audio-Visual Instance Discrimination with
     Cross-Modal Agreement", sections 3.1 and 4.1.
 
-    On sets of a few hundred sources the published heads learn late, and the modes "self" and "joint"
-    not at all: embeddings of a new network are all alike, an instance's own row of the bank is older
-    than those of its negatives, and so all embeddings drift, with the bank behind them. Heads with
-    `batch_norm`, as the preset "tiny" has them, learn from the start; so does a bank of
+    On sets of a few hundred sources the published heads learn late, and the modes "self" and
+    "joint" not at all: embeddings of a new network are all alike, an instance's own row of the bank
+    is older than those of its negatives, and so all embeddings drift, with the bank behind them.
+    Heads with `batch_norm`, as the preset "tiny" has them, learn from the start; so does a bank of
     `criterion.momentum` 0.98, later.
 
     Departures:

@@ -32,25 +32,40 @@ class PlannedRun:
     """Beside those of the recipe, as for `avtrain fit --set`."""
     init: str | None = None
     """Run of the same seed that it starts from."""
+    share: float = 1.0
+    """Of the steps of a run."""
 
 
-def _mode(name: str, part: str) -> PlannedRun:
+EARLY = 1 / 3
+"""Share of the runs of CMA: after whole ones AVID is at 99 % here, and nothing can be added."""
+
+
+def _mode(name: str) -> PlannedRun:
     settings = (f'avid.criterion.mode="{name}"',)
-    return PlannedRun(name=name, part=part, shards="clean", method="avid", settings=settings)
+    return PlannedRun(name=name, part="a", shards="clean", method="avid", settings=settings)
 
 
 PLANNED_RUNS = (
-    _mode("cross", "ab"),
-    _mode("joint", "a"),
-    _mode("self", "a"),
-    PlannedRun(name="cross-longer", part="b", shards="clean", method="avid", init="cross"),
+    _mode("cross"),
+    _mode("joint"),
+    _mode("self"),
+    PlannedRun(name="cross-early", part="b", shards="clean", method="avid", share=EARLY),
+    PlannedRun(
+        name="cross-longer",
+        part="b",
+        shards="clean",
+        method="avid",
+        init="cross-early",
+        share=EARLY,
+    ),
     PlannedRun(
         name="cma",
         part="b",
         shards="clean",
         method="cma",
-        settings=("cma.criterion.num_positives=16", "cma.criterion.resample_epochs=10"),
-        init="cross",
+        settings=("cma.criterion.num_positives=16", "cma.criterion.resample_epochs=5"),
+        init="cross-early",
+        share=EARLY,
     ),
     PlannedRun(name="xid-swapped", part="ce", shards="swapped", method="robust-xid", settings=XID),
     PlannedRun(

@@ -98,7 +98,7 @@ def main(
             if steps is None and minutes_per_run is not None:
                 steps = _measured_steps(out, minutes_per_run, jobs, device, pool)
             steps = steps or STEPS
-            lengths = Lengths(clips=clips, steps=steps, longer_steps=max(1, steps // 2))
+            lengths = Lengths(clips=clips, steps=steps)
             (out / "lengths.json").write_text(json.dumps(asdict(lengths)))
         runs = {
             (planned.name, seed): (
@@ -192,8 +192,8 @@ def _report(
     first = next(iter(results.values()))
     minutes = sum(result.seconds for result in results.values()) / 60
     text = (
-        f"{lengths.clips} clips, {lengths.steps} steps a run ({lengths.longer_steps} for runs that "
-        f"start from another), {seeds} seeds, {len(results)} runs of together {minutes:.1f} "
+        f"{lengths.clips} clips, {lengths.steps} steps a run (a third for those of part "
+        f"b), {seeds} seeds, {len(results)} runs of together {minutes:.1f} "
         f"minutes on {first.device}. Chance: classes {first.numbers['chance/class']:.1%}, "
         f"retrieval {first.numbers['chance/retrieval']:.1%}.\n\n{markdown_table(rows)}\n"
     )
