@@ -20,11 +20,11 @@ out=${OUT:-$root/out/grid} minutes=${MINUTES:-7} recipe="$root/pipelines/grid.to
 mkdir -p "$out"
 step() { printf '\n== %s  (%d s)\n' "$*" "$SECONDS"; }
 
-step "list the sentences of both folders -> $out/listing.csv"
-python "$root/pipelines/grid_words.py" list "$train" "$test" --out "$out/listing.csv"
+step "mouths of the speaker, and their listing -> $out/media"
+python "$root/pipelines/grid_words.py" prepare "$train" "$test" --out "$out/media"
 
 step "build shards -> $out/shards"
-avdata build --source "$out/listing.csv" --out "$out/shards" --recipe "$recipe"
+avdata build --source "$out/media/listing.csv" --out "$out/shards" --recipe "$recipe"
 
 step "pretrain for $minutes minutes -> $out/run"
 if [ -e "$out/run/trained" ]; then

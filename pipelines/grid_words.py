@@ -1,6 +1,6 @@
-"""Sentences of the GRID corpus: their listing, and probes for the words on frozen features.
+"""Sentences of the GRID corpus: their mouths as movies, and probes for the words.
 
-    python pipelines/grid_words.py list TRAIN_DIR TEST_DIR --out listing.csv
+    python pipelines/grid_words.py prepare TRAIN_DIR TEST_DIR --out MEDIA
     python pipelines/grid_words.py probe SHARDS RUN [RUN ...] --out words.json
 
 A sentence is six words, as in "bin blue at f two now". Labels are POSITION=WORD.
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import click
 import torch
 
@@ -19,28 +20,61 @@ if TYPE_CHECKING:
     from avtrain.engine.device import DeviceName
 
 POSITIONS = ("command", "colour", "preposition", "letter", "digit", "adverb")
+MOUTH_BOX = (slice(176, 260), slice(122, 206))
+"""Rows and columns around the mouth of speaker s1, who sits still, in pictures of 360 x 288."""
+SPAN_S = (0.4, 2.6)
+"""Of the 3 s of each recording; the rest is silence."""
+X264 = {"crf": "16", "preset": "veryfast"}
 NUM_FOLDS = 5
 
 
 @click.group()
 def main() -> None:
-    """List sentences of the GRID corpus, or probe for their words."""
+    """Make movies of the mouths of GRID's sentences, or probe for their words."""
 
 
-@main.command("list")
+@main.command()
 @click.argument("train", type=click.Path(path_type=Path))
 @click.argument("test", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def list_sentences(train: Path, test: Path, out: Path) -> None:
-    """Write the listing of two folders, each with a labels.csv, for `avdata build`."""
-    with out.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "id", "labels", "split"])
-        for split, folder in (("train", train), ("test", test)):
-            for row in _sentences(folder):
-                labels = "|".join(f"{position}={row[position]}" for position in POSITIONS)
-                path = folder.resolve() / row["file"]
-                writer.writerow([path, f"{row['speaker']}_{path.stem}", labels, split])
+@click.option("--limit", type=click.IntRange(min=1), help="Of each folder the first so many.")
+def prepare(train: Path, test: Path, out: Path, limit: int | None) -> None:
+    """Write movies of the mouths, and the listing of both folders, for `avdata build`."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for split, folder in (("train", train), ("test", test)):
+        for row in _sentences(folder)[:limit]:
+            source = folder / row["file"]
+            name = f"{row['speaker']}_{source.stem}"
+            if not (out / f"{name}.mkv").exists():
+                _write_mouth(source, out / f"{name}.mkv")
+            labels = "|".join(f"{position}={row[position]}" for position in POSITIONS)
+            rows.append([f"{name}.mkv", name, *SPAN_S, labels, split])
+    with (out / "listing.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "id", "start_s", "end_s", "labels", "split"], *rows])
+    click.echo(f"{len(rows)} sentences: {out / 'listing.csv'}")
+
+
+def _write_mouth(source: Path, target: Path) -> None:
+    """The part of the picture around the mouth, with the sound as it is."""
+    partial = target.with_suffix(".partial.mkv")
+    with av.open(str(source)) as read, av.open(str(partial), "w") as written:
+        sound = written.add_stream_from_template(read.streams.audio[0])
+        picture = written.add_stream("libx264", rate=25, options=X264)
+        picture.width = picture.height = MOUTH_BOX[0].stop - MOUTH_BOX[0].start
+        picture.pix_fmt = "yuv420p"
+        for packet in read.demux(read.streams.audio[0], read.streams.video[0]):
+            if packet.stream.type == "audio":
+                if packet.dts is not None:
+                    packet.stream = sound
+                    written.mux(packet)
+                continue
+            for frame in packet.decode():
+                cut = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24")[MOUTH_BOX].copy())
+                cut.pts, cut.time_base = frame.pts, frame.time_base
+                written.mux(picture.encode(cut))
+        written.mux(picture.encode(None))
+    partial.rename(target)
 
 
 def _sentences(folder: Path) -> list[dict[str, str]]:

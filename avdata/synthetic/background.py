@@ -9,6 +9,9 @@ from avdata.synthetic.scene import Scene
 
 Pixels = NDArray[np.float32]
 
+COMMON_GRAY = 0.2
+"""Of backgrounds without variety, in the middle of the others."""
+
 
 def background_frames(scene: Scene, times_s: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The empty scene at `times_s`, shape (t, h, w, 3)."""
@@ -41,6 +44,8 @@ def _canvas(scene: Scene, pad: int) -> Pixels:
         for value in (rng.uniform(0.06, 0.16), rng.uniform(0.22, 0.42))
     )
     canvas = np.asarray(dark + clouds[:, :, None] * (light - dark), dtype=np.float32)
+    if config.background_variety < 1:
+        canvas = np.float32(COMMON_GRAY) + config.background_variety * (canvas - COMMON_GRAY)
     wall = max(1.0, 0.012 * config.short_side_px)
     inset = pad + scene.camera.amplitude_px
     y, x = np.mgrid[0.5:height, 0.5:width].astype(np.float32)

@@ -35,6 +35,9 @@ class SceneConfig(Spec):
     """Mean strikes a second of one object."""
     noise_level: float = Field(default=0.01, ge=0, le=1)
     """Largest RMS of the background noise; a strike at full force has an RMS near 0.2."""
+    background_variety: float = Field(default=1.0, ge=0, le=1)
+    """How far backgrounds differ: 0 is the same gray in all clips, so that nothing but the objects
+    tells one from another."""
     camera_motion: float = Field(default=0.03, ge=0, le=0.2)
     """Largest shift of the whole picture, as a share of its shorter side."""
 

@@ -2,9 +2,11 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 
-from avdata import folder_lock
+from avdata import LOCK_NAME, folder_lock
 from avtrain.engine.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -15,6 +17,7 @@ from avtrain.engine.checkpoint import (
 from avtrain.engine.config import FitConfig
 from avtrain.engine.ranks import from_first_rank, together
 from avtrain.engine.run_folder import (
+    RECORD_NAME,
     RunRecord,
     check_same_run,
     check_vacant,
@@ -22,7 +25,7 @@ from avtrain.engine.run_folder import (
     holds_run,
     read_run,
 )
-from avtrain.errors import RunError
+from avtrain.errors import DataError, RunError
 from avtrain.objectives.across_ranks import rank
 
 
@@ -64,6 +67,7 @@ def take_place(run: Path, record: RunRecord, *, resume: bool, stack: ExitStack) 
             if resume:
                 read_run(run)  # says what is there instead
             create_run(run, record)
+            stack.push(partial(_forget_if_refused, run))
         found[:] = [load_latest_checkpoint(run)]
         return found[0].step if found[0] is not None else None
 
@@ -77,6 +81,19 @@ def take_place(run: Path, record: RunRecord, *, resume: bool, stack: ExitStack) 
     if checkpoint is not None:
         together(lambda: _check_origin(checkpoint, record, run))
     return Place(checkpoint=checkpoint)
+
+
+def _forget_if_refused(
+    run: Path,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+) -> None:
+    """A run that was refused before it did anything does not keep others out of its folder."""
+    if kind is not None and issubclass(kind, (DataError, RunError)):
+        left = {path.name for path in run.iterdir()}
+        if left <= {RECORD_NAME, LOCK_NAME}:
+            (run / RECORD_NAME).unlink(missing_ok=True)
 
 
 def _check_origin(checkpoint: Checkpoint, record: RunRecord, run: Path) -> None:

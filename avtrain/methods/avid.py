@@ -38,9 +38,11 @@ class AVID(PairMethod):
     Reference: Morgado, Vasconcelos, Misra 2021, "Audio-Visual Instance Discrimination with
     Cross-Modal Agreement", sections 3.1 and 4.1.
 
-    On sets of a few hundred sources the modes "self" and "joint" do not learn with the published
-    bank momentum of 0.5: an epoch is so short that all embeddings drift together, and the bank
-    follows them. With `criterion.momentum` at 0.98 they do.
+    On sets of a few hundred sources the published heads learn late, and the modes "self" and
+    "joint" not at all: embeddings of a new network are all alike, an instance's own row of the bank
+    is older than those of its negatives, and so all embeddings drift, with the bank behind them.
+    Heads with `batch_norm`, as the preset "tiny" has them, learn from the start; so does a bank of
+    `criterion.momentum` 0.98, later.
 
     Departures:
         - The default audio input is the stored log-mel; `audio.input = "spectrogram"` is the

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Tag
 
 from avtrain.models.conv_audio import AudioNetConfig
+from avtrain.models.projection import ProjectionConfig
 from avtrain.models.r2plus1d import R2Plus1DConfig
 from avtrain.models.standard_r2plus1d import StandardR2Plus1DConfig
 from avtrain.models.two_stream import AudioVisualConfig
@@ -35,9 +36,12 @@ AUDIO_VISUAL_PRESETS: dict[AudioVisualPreset, AudioVisualConfig] = {
     # torchvision's video network beside the audio network of AVID
     "r2plus1d-18": AudioVisualConfig(video=StandardR2Plus1DConfig(kind="standard")),
     "r2plus1d-34": AudioVisualConfig(video=StandardR2Plus1DConfig(kind="standard", depth=34)),
-    # ours, for CPUs and tests: 8x64x64 frames, 100x128 spectrogram
+    # ours, for CPUs and tests: 8x64x64 frames, 100x128 spectrogram; its heads learn on small sets
     "tiny": AudioVisualConfig(
-        video=R2Plus1DConfig(depth=10, width=16), audio=AudioNetConfig(width=16)
+        video=R2Plus1DConfig(depth=10, width=16),
+        audio=AudioNetConfig(width=16),
+        video_proj=ProjectionConfig(batch_norm=True),
+        audio_proj=ProjectionConfig(batch_norm=True),
     ),
 }
 

@@ -19,10 +19,16 @@ class ProjectionConfig(NetConfig):
     embedding_dim: PositiveInt = Field(default=128, description="length of the output")
     num_hidden: NonNegativeInt = Field(default=2, description="0 is a single linear layer")
     hidden_width: PositiveInt | None = Field(default=None, description="None: the encoder's width")
+    batch_norm: bool = Field(
+        default=False,
+        description="normalize each layer's output over the batch, the last one without weights; "
+        "not published. Embeddings of new networks then differ, and training on small sets starts "
+        "at once",
+    )
 
 
 class Projection(nn.Module):
-    """Linear layers with ReLU between them; no normalization and no final activation."""
+    """Linear layers with ReLU between them, and no final activation."""
 
     def __init__(self, config: ProjectionConfig, *, in_dim: int) -> None:
         super().__init__()
@@ -31,9 +37,14 @@ class Projection(nn.Module):
         layers: list[nn.Module] = []
         width = in_dim
         for _ in range(config.num_hidden):
-            layers += [nn.Linear(width, hidden_width), nn.ReLU(inplace=True)]
+            layers.append(nn.Linear(width, hidden_width))
+            if config.batch_norm:
+                layers.append(nn.BatchNorm1d(hidden_width))
+            layers.append(nn.ReLU(inplace=True))
             width = hidden_width
         layers.append(nn.Linear(width, config.embedding_dim))
+        if config.batch_norm:
+            layers.append(nn.BatchNorm1d(config.embedding_dim, affine=False))
         self.projection = nn.Sequential(*layers)
 
     @property

@@ -73,7 +73,7 @@ CLAIMS: tuple[Comparison | Threshold, ...] = (
         claim="CMA adds within-modal structure over AVID trained equally long",
         paper=CMA,
         better="cma",
-        worse="avid-longer",
+        worse="cross-longer",
         measures=WITHIN,
     ),
     Comparison(
@@ -81,7 +81,7 @@ CLAIMS: tuple[Comparison | Threshold, ...] = (
         claim="CMA transfers better than AVID trained equally long",
         paper=CMA,
         better="cma",
-        worse="avid-longer",
+        worse="cross-longer",
         measures=TRANSFER,
     ),
     Threshold(

@@ -32,14 +32,16 @@ class PlannedRun:
     """Beside those of the recipe, as for `avtrain fit --set`."""
     init: str | None = None
     """Run of the same seed that it starts from."""
+    share: float = 1.0
+    """Of the steps of a run."""
 
 
-MODES = ("avid.criterion.momentum=0.95",)
-"""Of the runs that compare modes: with less, self and joint collapse; cross learns with either."""
+EARLY = 1 / 3
+"""Share of the runs of CMA: after whole ones AVID is at 99 % here, and nothing can be added."""
 
 
 def _mode(name: str) -> PlannedRun:
-    settings = (f'avid.criterion.mode="{name}"', *MODES)
+    settings = (f'avid.criterion.mode="{name}"',)
     return PlannedRun(name=name, part="a", shards="clean", method="avid", settings=settings)
 
 
@@ -47,15 +49,23 @@ PLANNED_RUNS = (
     _mode("cross"),
     _mode("joint"),
     _mode("self"),
-    PlannedRun(name="avid", part="b", shards="clean", method="avid"),
-    PlannedRun(name="avid-longer", part="b", shards="clean", method="avid", init="avid"),
+    PlannedRun(name="cross-early", part="b", shards="clean", method="avid", share=EARLY),
+    PlannedRun(
+        name="cross-longer",
+        part="b",
+        shards="clean",
+        method="avid",
+        init="cross-early",
+        share=EARLY,
+    ),
     PlannedRun(
         name="cma",
         part="b",
         shards="clean",
         method="cma",
-        settings=("cma.criterion.num_positives=16", "cma.criterion.resample_epochs=10"),
-        init="avid",
+        settings=("cma.criterion.num_positives=16", "cma.criterion.resample_epochs=5"),
+        init="cross-early",
+        share=EARLY,
     ),
     PlannedRun(name="xid-swapped", part="ce", shards="swapped", method="robust-xid", settings=XID),
     PlannedRun(

@@ -28,11 +28,9 @@ class Lengths:
     """How much the runs of a study see; kept in OUT/lengths.json."""
 
     clips: int
-    """Of the set, a third of them for tests."""
+    """Of the set, a quarter of them for tests."""
     steps: int
-    """Of runs from random weights."""
-    longer_steps: int
-    """Of runs that start from another one."""
+    """Of a whole run."""
 
     @property
     def batch_size(self) -> int:
@@ -75,7 +73,7 @@ def training_of(
     settings = (
         *recipe_settings(planned.method),
         f"seed={seed}",
-        f"schedule.max_steps={lengths.longer_steps if planned.init else lengths.steps}",
+        f"schedule.max_steps={max(1, round(planned.share * lengths.steps))}",
         f"data.batch_size={lengths.batch_size}",
         "data.loader_threads=1",
         *planned.settings,

@@ -1,4 +1,4 @@
-"""GRID: listing and word probes, on real sentences."""
+"""GRID: mouths, their listing and word probes, on real sentences."""
 
 import csv
 import json
@@ -22,27 +22,28 @@ def invoke(*words: object) -> str:
     return done.output
 
 
-def test_listing_and_probes(shared_data: Path, tmp_path: Path) -> None:
-    sets = shared_data / "sets"
-    listing = tmp_path / "all.csv"
-    invoke("list", sets / "grid_s1_train", sets / "grid_s1", "--out", listing)
-    rows = list(csv.reader(listing.open()))
-    assert len(rows) == 1 + 768 + 32
+def test_mouths_and_probes(shared_data: Path, tmp_path: Path) -> None:
+    sets, media = shared_data / "sets", tmp_path / "media"
+    invoke("prepare", sets / "grid_s1_train", sets / "grid_s1", "--out", media, "--limit", 20)
+    rows = list(csv.reader((media / "listing.csv").open()))
+    assert len(rows) == 1 + 20 + 20
     assert rows[1][1:] == [
         "s1_bbaf2n",
+        "0.4",
+        "2.6",
         "command=bin|colour=blue|preposition=at|letter=f|digit=two|adverb=now",
         "train",
     ]
-    assert rows[-1][3] == "test"
+    assert rows[-1][5] == "test"
     # a few sentences, and of each only the first of two words
-    few = [r for c in ("bin", "lay") for r in [r for r in rows if f"command={c}" in r[2]][:6]]
-    small = tmp_path / "small.csv"
+    few = [r for c in ("bin", "lay") for r in [r for r in rows if f"command={c}" in r[4]][:6]]
+    small = media / "small.csv"
     with small.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(rows[0])
-        for number, (path, name, labels, _) in enumerate(few):
+        for number, (path, name, start_s, end_s, labels, _) in enumerate(few):
             split = "test" if number % 6 < 2 else "train"
-            writer.writerow([path, name, labels.split("|")[0], split])
+            writer.writerow([path, name, start_s, end_s, labels.split("|")[0], split])
     shards, run = tmp_path / "shards", tmp_path / "run"
     build = ["build", "--source", small, "--out", shards, "--recipe", RECIPE, "--workers", "0"]
     avdata([str(word) for word in build], standalone_mode=False)
@@ -68,7 +69,7 @@ def test_a_folder_that_is_not_of_grid(text: str | None, said: str, tmp_path: Pat
     if text is not None:
         (tmp_path / "labels.csv").write_text(text)
     done = CliRunner().invoke(
-        main, ["list", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "x.csv")]
+        main, ["prepare", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "media")]
     )
     assert done.exit_code == 2
     assert re.search(said, done.output)

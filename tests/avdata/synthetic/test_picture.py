@@ -97,6 +97,19 @@ def test_the_camera_moves_the_background() -> None:
     np.testing.assert_array_equal(frames[0], frames[1])
 
 
+def test_backgrounds_differ_as_much_as_they_are_asked_to() -> None:
+    def spread(variety: float) -> float:
+        config = CONFIG.model_copy(update={"background_variety": variety, "camera_motion": 0.0})
+        pictures = [
+            background_frames(sample_scene(config, seed=0, index=i), np.zeros(1)) for i in range(6)
+        ]
+        inside = np.concatenate(pictures)[:, 3:-3, 3:-3].astype(float)
+        return float(np.median(inside.std(axis=0)))
+
+    assert spread(0.0) == 0
+    assert 0 < spread(0.5) < 0.7 * spread(1.0)
+
+
 def test_every_sprite_is_centered_and_fills_its_circle() -> None:
     axis = ((np.arange(CELLS) + 0.5) / CELLS * 2 - 1) * EXTENT
     x, y = np.meshgrid(axis, axis)

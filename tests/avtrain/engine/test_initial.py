@@ -107,3 +107,12 @@ def test_wrong_places(run_fit: Fit, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the run has no checkpoint yet; train it first"):
         run_fit(tmp_path / "run", f"init={tmp_path / 'first'}")
     assert not (tmp_path / "run").exists()
+
+
+def test_refused_weights_leave_the_folder_to_others(run_fit: Fit, tmp_path: Path) -> None:
+    run_fit(tmp_path / "first")
+    other = "avid.model={video={depth=10,width=8},audio={width=8}}"
+    with pytest.raises(RunError, match=r"first does not fit: .* choose the model"):
+        run_fit(tmp_path / "run", f"init={tmp_path / 'first'}", other)
+    run_fit(tmp_path / "run")  # other settings: it is not the same run
+    assert last(tmp_path / "run").step == 1

@@ -12,9 +12,13 @@ from torch import Tensor
 from avdata import ShardSet, build_settings
 from avtrain.engine.config import FitConfig
 from avtrain.engine.fit import fit
-from avtrain.models import AUDIO_VISUAL_PRESETS, build_audio_visual
+from avtrain.models import AudioNetConfig, AudioVisualConfig, R2Plus1DConfig, build_audio_visual
 
 NUM_ROWS = 30
+SMALL_PUBLISHED = AudioVisualConfig(
+    video=R2Plus1DConfig(depth=10, width=16), audio=AudioNetConfig(width=16)
+)
+"""Networks with the names of the published ones."""
 MakeRun = Callable[..., Path]
 
 
@@ -26,11 +30,11 @@ class _Silent:
 
 @pytest.fixture(scope="session")
 def published_content() -> dict[str, object]:
-    """A checkpoint of 30 instances: names of the published layout, networks of preset "tiny"."""
+    """A checkpoint of 30 instances: names of the published layout, networks as small as "tiny"."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        state = build_audio_visual(AUDIO_VISUAL_PRESETS["tiny"]).state_dict()
+        state = build_audio_visual(SMALL_PUBLISHED).state_dict()
 
     def bank() -> Tensor:
         rows = torch.randn(NUM_ROWS, 128, generator=generator)

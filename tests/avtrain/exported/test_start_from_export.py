@@ -23,6 +23,7 @@ from avtrain.methods.avid import AVID
 MakeRun = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
+SMALL_PUBLISHED = "model={video={depth=10,width=16},audio={width=16}}"
 CMA = (
     "data.batch_size=6",
     "data.loader_threads=1",
@@ -43,8 +44,8 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="avtrain")
 
 
-def fit_cma(shards: Path, out: Path, initial: Path) -> Result:
-    sets = [part for text in CMA for part in ("--set", text)]
+def fit_cma(shards: Path, out: Path, initial: Path, *settings: str) -> Result:
+    sets = [part for text in (*CMA, *settings) for part in ("--set", text)]
     return invoke(
         *("fit", shards, "--method", "cma", "--out", out, "--device", "cpu"),
         *("--init", initial, *sets),
@@ -72,15 +73,15 @@ def test_cma_starts_from_an_imported_checkpoint_with_banks(
 ) -> None:
     banks = ("--bank-list", published_names, "--manifest", shard_set)
     out = tmp_path / "avid"
-    done = invoke("import", published_file, "--out", out, "--set", "model=tiny", *banks)
+    done = invoke("import", published_file, "--out", out, "--set", SMALL_PUBLISHED, *banks)
     assert done.exit_code == 0, done.output
     given = read_exported(out, banks=True).tensors
-    state = start(shard_set, out, "method=cma", *CMA).state_dict()
+    state = start(shard_set, out, "method=cma", *CMA, f"cma.{SMALL_PUBLISHED}").state_dict()
     assert sum(name.startswith("model.") for name in given) == 171
     for name, tensor in given.items():
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
     assert float(state["criterion.normalizer"]) == 2.5
-    done = fit_cma(shard_set, tmp_path / "cma", out)
+    done = fit_cma(shard_set, tmp_path / "cma", out, f"cma.{SMALL_PUBLISHED}")
     assert done.exit_code == 0, done.output
     mined = load_method(tmp_path / "cma", torch.device("cpu")).method.state_dict()
     assert int((mined["criterion.positives"] >= 0).sum()) == 24 * 4
@@ -105,11 +106,11 @@ def test_audio_statistics_come_with_the_weights_or_are_those_of_the_data(
 ) -> None:
     statistics = tmp_path / "statistics.npz"
     np.savez(statistics, mean=np.arange(257, dtype=np.float32), std=np.full(257, 3, np.float32))
-    model = ("--set", "model=tiny")
+    model = ("--set", SMALL_PUBLISHED)
     for name, more in (("bare", ()), ("whole", ("--audio-statistics", statistics))):
         done = invoke("import", published_file, "--out", tmp_path / name, *model, *more)
         assert done.exit_code == 0, done.output
-    settings = ("avid.model=tiny", "avid.audio.input=spectrogram")
+    settings = (f"avid.{SMALL_PUBLISHED}", "avid.audio.input=spectrogram")
     bare = start(shard_set, tmp_path / "bare", *settings)
     whole = start(shard_set, tmp_path / "whole", *settings)
     assert isinstance(bare, AVID)

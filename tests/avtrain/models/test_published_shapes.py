@@ -163,6 +163,19 @@ def test_narrow_heads_follow_the_encoder_and_linear_heads_are_one_layer() -> Non
     }
 
 
+def test_heads_with_batch_norm_tell_inputs_apart_that_hardly_differ() -> None:
+    torch.manual_seed(0)
+    alike = 10 + 0.1 * torch.randn(64, 24)
+
+    def mean_similarity(batch_norm: bool) -> float:
+        head = Projection(ProjectionConfig(batch_norm=batch_norm), in_dim=24)
+        embeddings = torch.nn.functional.normalize(head(alike).detach(), dim=1)
+        return float((embeddings @ embeddings.T).fill_diagonal_(0).sum() / (64 * 63))
+
+    assert mean_similarity(batch_norm=False) > 0.99
+    assert abs(mean_similarity(batch_norm=True)) < 0.05
+
+
 def test_every_parameter_of_tiny_gets_a_gradient() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
