@@ -38,7 +38,8 @@ def main() -> None:
 @click.argument("test", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Of each folder the first so many.")
-def prepare(train: Path, test: Path, out: Path, limit: int | None) -> None:
+@click.option("--whole", is_flag=True, help="List whole recordings, their silent ends too.")
+def prepare(train: Path, test: Path, out: Path, limit: int | None, whole: bool) -> None:
     """Write movies of the mouths, and the listing of both folders, for `avdata build`."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -49,7 +50,8 @@ def prepare(train: Path, test: Path, out: Path, limit: int | None) -> None:
             if not (out / f"{name}.mkv").exists():
                 _write_mouth(source, out / f"{name}.mkv")
             labels = "|".join(f"{position}={row[position]}" for position in POSITIONS)
-            rows.append([f"{name}.mkv", name, *SPAN_S, labels, split])
+            span = ("", "") if whole else SPAN_S
+            rows.append([f"{name}.mkv", name, *span, labels, split])
     with (out / "listing.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "id", "start_s", "end_s", "labels", "split"], *rows])
     click.echo(f"{len(rows)} sentences: {out / 'listing.csv'}")

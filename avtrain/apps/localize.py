@@ -14,7 +14,7 @@ from avdata import atomic_file, stream_pictures, stream_sound
 from avtrain.apps.map_source import CellMap, MapSource
 from avtrain.apps.map_timeline import MapTimeline, WindowMap, Withheld
 from avtrain.apps.movie_file import MovieSound, ShownPicture, aac_rate_hz, write_movie_file
-from avtrain.apps.overlay import OverlayRange, draw_map, overlay_range, sheet, shrunk
+from avtrain.apps.overlay import OverlayRange, draw_map, enlarged, overlay_range, sheet, shrunk
 from avtrain.apps.peaks import Peak, find_peaks
 from avtrain.apps.progress import Progress, silent
 from avtrain.apps.video_file import SILENT_PEAK, VideoFile, media_faults
@@ -199,7 +199,8 @@ class _Strongest:
         for index, peak in enumerate(self.peaks):
             is_near = picture.start_s <= peak.time_s < picture.end_s
             if is_near or (index not in self.pictures and picture.start_s > peak.time_s):
-                self.pictures[index] = shrunk(picture.pixels, max_width_px=_SHEET_WIDTH_PX)
+                small = shrunk(picture.pixels, max_width_px=_SHEET_WIDTH_PX)
+                self.pictures[index] = enlarged(small, min_width_px=_SHEET_WIDTH_PX // 2)
 
 
 def write_overlay(

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from avtrain.apps.video_file import VideoFile
 from avtrain.apps.windows import ClipFacts, ClipForm, Window, clip_form
-from avtrain.errors import RunError
 from avtrain.exported.encoder import TrainedAudioEncoder, TrainedVideoEncoder
-from avtrain.models import MultisensoryNet, Projection, map_geometry
+from avtrain.models import MultisensoryNet, map_geometry
 from avtrain.models.similarity_map import similarity_maps
 
 
@@ -105,10 +104,9 @@ class SimilarityMaps:
     ) -> None:
         self._video, self._audio = video.to(device), audio.to(device)
         self._device = device
-        head = video.head
-        if not isinstance(head, Projection):
-            raise RunError("the video network has no head to compare its places with sound by")
-        self._head = head
+        if video.head is None:
+            raise ValueError("load the video network with layer='embedding': its head is needed")
+        self._head = video.head
 
     def form(self, video: VideoFile) -> ClipForm:
         """Short clips of pictures in the middle of the longer window of sound."""

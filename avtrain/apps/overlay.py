@@ -123,6 +123,12 @@ def sheet(pictures: list[np.ndarray], captions: list[str], *, columns: int = 3) 
     return page
 
 
+def enlarged(pixels: np.ndarray, *, min_width_px: int) -> np.ndarray:
+    """A picture at least that wide, uint8 (h, w, 3), by whole pixels."""
+    times = -(-min_width_px // pixels.shape[1])
+    return pixels.repeat(times, axis=0).repeat(times, axis=1) if times > 1 else pixels
+
+
 def shrunk(pixels: np.ndarray, *, max_width_px: int) -> np.ndarray:
     """A picture no wider than that, uint8 (h, w, 3)."""
     height, width = pixels.shape[:2]

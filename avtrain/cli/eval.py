@@ -42,7 +42,9 @@ TASKS = (
     multiple=True,
     help="What to measure; may be given several times. Pooled frozen features: knn, probe (convex, "
     "every layer), fewshot, retrieval (across and within modalities). Published protocols: linear "
-    "(Kinetics), svm (ESC-50, DCASE), finetune (UCF-101, HMDB-51).",
+    "(Kinetics), svm (ESC-50, DCASE), finetune (UCF-101, HMDB-51). Of what is seen and heard "
+    "together: sync (runs of sync), separation (runs of separation), localization (both kinds of "
+    "runs with maps: sync, and methods over pairs; needs --boxes).",
 )
 @click.option("--show", is_flag=True, help="Print all results of RUN, and of further runs.")
 @click.option("--markdown", is_flag=True, help="With --show: as a markdown table.")

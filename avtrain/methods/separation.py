@@ -13,7 +13,7 @@ from avtrain.data.views.mixture import MixtureEvalView, MixtureReader, MixtureTr
 from avtrain.data.views.mixture_batch import MixtureBatch
 from avtrain.data.views.mixture_config import MixtureViewConfig
 from avtrain.data.views.off_screen import OffScreenConfig, open_off_screen
-from avtrain.errors import DataError, RunError
+from avtrain.errors import RunError
 from avtrain.methods.base import (
     Encoder,
     InitialState,
@@ -28,6 +28,8 @@ from avtrain.methods.separation_inputs import (
     MIXTURE_RMS,
     SeparationInputs,
     SpectrogramConfig,
+    check_mixture_data,
+    check_unet_sizes,
     cropped_pictures,
     heard_sound,
     level_factor,
@@ -96,22 +98,7 @@ class SeparationConfig(Spec):
                 f"objective={self.objective!r} asks which sound is seen; with use_video=false "
                 "nothing is: set objective='pit'"
             )
-        spectrogram, unet = self.spectrogram, self.unet
-        rest = spectrogram.num_frames % unet.frame_multiple
-        if rest:
-            below = spectrogram.num_frames - rest
-            sizes = f"{below} or {below + unet.frame_multiple}" if below else unet.frame_multiple
-            raise ValueError(
-                f"spectrogram.num_frames={spectrogram.num_frames} is no multiple of "
-                f"{unet.frame_multiple}, as unet.num_levels={unet.num_levels} needs; set {sizes}"
-            )
-        num_bins = spectrogram.stft.num_bins - 1
-        if num_bins % unet.bin_multiple:
-            raise ValueError(
-                f"spectrogram.fft_samples={spectrogram.fft_samples} gives {num_bins} bins, "
-                f"unet.num_levels={unet.num_levels} needs a multiple of {unet.bin_multiple}; set "
-                f"fft_samples to a multiple of {2 * unet.bin_multiple}"
-            )
+        check_unet_sizes(self.spectrogram, self.unet)
         return self
 
     @property
@@ -138,32 +125,7 @@ class SeparationConfig(Spec):
             DataError: A field is missing or its form does not fit.
         """
         check_fields(self.requires, spec, method="separation", where=where)
-        assert spec.audio is not None and spec.video is not None
-        if spec.audio.layout == "foa":
-            raise DataError(
-                f"method 'separation' needs mono or stereo sound, {where} has layout 'foa'; build "
-                "it again with --set audio.layout=stereo"
-            )
-        if spec.video.fps != "native" and self.view.fps > 1.02 * spec.video.fps:
-            raise DataError(
-                f"method 'separation' was to see {self.view.fps:g} frames a second, {where} has "
-                f"{spec.video.fps:g}; set separation.view.fps={spec.video.fps:g} with a fitting "
-                "separation.view.clip_frames, or build it again with --set "
-                f"video.fps={self.view.fps:g}"
-            )
-        rate_hz, transform = spec.audio.sample_rate_hz, self.spectrogram.stft
-        num_samples = self.view.num_samples(rate_hz)
-        seen = transform.num_whole_frames(num_samples)
-        if seen < self.spectrogram.num_frames:
-            needed = transform.num_samples(self.spectrogram.num_frames)
-            raise DataError(
-                f"a clip of separation.view.clip_frames={self.view.clip_frames} at "
-                f"{self.view.fps:g} fps has {num_samples} sound samples at the {rate_hz} Hz of "
-                f"{where}, which are {seen} spectrogram frames; "
-                f"separation.spectrogram.num_frames={self.spectrogram.num_frames} needs {needed} "
-                f"samples: set clip_frames to {-(-needed * self.view.fps // rate_hz):.0f}, or a "
-                "shorter window and hop"
-            )
+        check_mixture_data(self.view, self.spectrogram, spec, where=where)
 
     def build(self, facts: MethodFacts) -> "Separation":
         """The method with new weights, a function of the seed, on the device."""

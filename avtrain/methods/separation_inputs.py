@@ -13,9 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from avdata import Spec
+from avdata import DatasetSpec, Spec
 from avtrain.data.augment.device_crop import crop_frames
 from avtrain.data.views.mixture_batch import MixtureBatch
+from avtrain.data.views.mixture_config import MixtureViewConfig
+from avtrain.errors import DataError
+from avtrain.models import SeparationUnetConfig
 from avtrain.models.stft import StftSpec, stft
 
 if TYPE_CHECKING:
@@ -153,3 +156,60 @@ def equal_level(sound: Tensor) -> Float[Tensor, "b 2 n"]:
     """Sound, int16 or float, as each channel has the level of a source."""
     waves = waveform_of(sound)
     return waves * level_factor(waves, rms=SOURCE_RMS)
+
+
+def check_unet_sizes(spectrogram: SpectrogramConfig, unet: SeparationUnetConfig) -> None:
+    """Refuse a spectrogram that the u-net cannot halve as often as it has levels.
+
+    Raises:
+        ValueError: Frames or bins are no multiple.
+    """
+    rest = spectrogram.num_frames % unet.frame_multiple
+    if rest:
+        below = spectrogram.num_frames - rest
+        sizes = f"{below} or {below + unet.frame_multiple}" if below else unet.frame_multiple
+        raise ValueError(
+            f"spectrogram.num_frames={spectrogram.num_frames} is no multiple of "
+            f"{unet.frame_multiple}, as unet.num_levels={unet.num_levels} needs; set {sizes}"
+        )
+    num_bins = spectrogram.stft.num_bins - 1
+    if num_bins % unet.bin_multiple:
+        raise ValueError(
+            f"spectrogram.fft_samples={spectrogram.fft_samples} gives {num_bins} bins, "
+            f"unet.num_levels={unet.num_levels} needs a multiple of {unet.bin_multiple}; set "
+            f"fft_samples to a multiple of {2 * unet.bin_multiple}"
+        )
+
+
+def check_mixture_data(
+    view: MixtureViewConfig, spectrogram: SpectrogramConfig, spec: DatasetSpec, *, where: str
+) -> None:
+    """Refuse a shard set with pictures and sound that cannot give the view's clips.
+
+    Raises:
+        DataError: Layout, frame rate or sample rate do not fit.
+    """
+    assert spec.audio is not None and spec.video is not None
+    if spec.audio.layout == "foa":
+        raise DataError(
+            f"method 'separation' needs mono or stereo sound, {where} has layout 'foa'; build it "
+            "again with --set audio.layout=stereo"
+        )
+    if spec.video.fps != "native" and view.fps > 1.02 * spec.video.fps:
+        raise DataError(
+            f"method 'separation' was to see {view.fps:g} frames a second, {where} has "
+            f"{spec.video.fps:g}; set separation.view.fps={spec.video.fps:g} with a fitting "
+            f"separation.view.clip_frames, or build it again with --set video.fps={view.fps:g}"
+        )
+    rate_hz, transform = spec.audio.sample_rate_hz, spectrogram.stft
+    num_samples = view.num_samples(rate_hz)
+    seen = transform.num_whole_frames(num_samples)
+    if seen < spectrogram.num_frames:
+        needed = transform.num_samples(spectrogram.num_frames)
+        raise DataError(
+            f"a clip of separation.view.clip_frames={view.clip_frames} at {view.fps:g} fps has "
+            f"{num_samples} sound samples at the {rate_hz} Hz of {where}, which are {seen} "
+            f"spectrogram frames; separation.spectrogram.num_frames={spectrogram.num_frames} needs "
+            f"{needed} samples: set clip_frames to {-(-needed * view.fps // rate_hz):.0f}, or a "
+            "shorter window and hop"
+        )

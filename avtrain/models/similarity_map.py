@@ -24,10 +24,13 @@ def similarity_maps(
 
     Args:
         features: The video network's last features.
-        head: The video network's projection, (..., c) -> (..., d).
+        head: The video network's projection, (n, c) -> (n, d).
         heard: Embeddings of the sounds.
 
     Reference: Senocak et al. 2018 and later work compare so; heads as in Morgado et al. 2021.
     """
-    seen = F.normalize(head(features.movedim(1, -1)).float(), dim=-1)  # (b, t, h, w, d)
+    places = features.movedim(1, -1)  # (b, t, h, w, c)
+    # in rows, as heads that normalize over a batch take them
+    embedded = head(places.flatten(0, 3)).float().reshape(*places.shape[:4], -1)
+    seen = F.normalize(embedded, dim=-1)
     return (seen[:, None] * F.normalize(heard.float(), dim=-1)[:, :, None, None, None]).sum(dim=-1)

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from claims import CLAIMS, claim_rows, markdown_table
+from claim_table import claim_rows, markdown_table
+from claims import CLAIMS
 from planned_runs import RECIPE, PlannedRun, runs_of_parts
 from training import (
     TRIAL_STEPS,
@@ -188,7 +189,7 @@ def _train_all(
 def _report(
     out: Path, parts: str, seeds: int, lengths: Lengths, results: dict[Key, RunResult]
 ) -> None:
-    rows = claim_rows({key: result.numbers for key, result in results.items()}, parts)
+    rows = claim_rows({key: result.numbers for key, result in results.items()}, CLAIMS, parts)
     first = next(iter(results.values()))
     minutes = sum(result.seconds for result in results.values()) / 60
     text = (

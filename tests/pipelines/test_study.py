@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from claims import CLAIMS, ClaimRow, Comparison, Threshold, claim_rows, markdown_table, verdict
+from claim_table import ClaimRow, Comparison, Threshold, claim_rows, markdown_table, verdict
+from claims import CLAIMS
 from planned_runs import PLANNED_RUNS, recipe_settings, runs_of_parts
 from run import SCENES
 
@@ -44,12 +45,12 @@ def test_rows_pair_runs_by_seed_and_show_mean_and_deviation() -> None:
         ("joint", 1): numbers(0.4, 0.7),
         ("joint", 2): numbers(0.0),  # its pair is not there yet
     }
-    rows = claim_rows(results, "a")
+    rows = claim_rows(results, CLAIMS, "a")
     assert [row.measure for row in rows] == ["probe/video", "probe/audio"]
     assert rows[0].numbers == ("cross 70.0 % ± 14.1 %, joint 45.0 % ± 7.1 %; gain +25.0 ± 21.2")
     assert rows[0].holds == "yes (2 of 2 seeds)"
     assert rows[1].holds == "no (0 of 2 seeds)"
-    assert claim_rows(results, "b") == []
+    assert claim_rows(results, CLAIMS, "b") == []
 
 
 def test_thresholds_are_values_or_other_numbers_of_the_run() -> None:
@@ -61,7 +62,7 @@ def test_thresholds_are_values_or_other_numbers_of_the_run() -> None:
         },
         ("soft-twins", 0): {"twins/share": 0.2, "twins/chance_share": 0.001, **numbers(0.5)},
     }
-    rows = {row.measure: row for row in claim_rows(results, "cd")}
+    rows = {row.measure: row for row in claim_rows(results, CLAIMS, "cd")}
     assert rows["detection/similarity_auc"].numbers == "0.900, wanted above 0.8"
     assert rows["detection/similarity_auc"].holds == "yes (1 of 1 seeds)"
     assert rows["detection/weight_auc"].holds == "no (0 of 1 seeds)"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avtrain.apps.map_timeline import MapTimeline, WindowMap, Withheld
-from avtrain.apps.overlay import OverlayRange, draw_map, jet, overlay_range, sheet, shrunk
+from avtrain.apps.overlay import OverlayRange, draw_map, enlarged, jet, overlay_range, sheet, shrunk
 from avtrain.apps.peaks import find_peaks
 
 CLIP_S, CELL_S = 2.0, 0.5
@@ -156,3 +156,5 @@ def test_a_sheet_holds_its_pictures() -> None:
         sheet([], [])
     assert shrunk(pictures[0], max_width_px=20).shape == (10, 20, 3)
     assert shrunk(pictures[0], max_width_px=100) is pictures[0]
+    assert enlarged(pictures[0], min_width_px=100).shape == (60, 120, 3)
+    assert enlarged(pictures[0], min_width_px=60) is pictures[0]

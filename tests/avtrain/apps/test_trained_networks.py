@@ -1,6 +1,5 @@
 """What applications make of real networks: sync's maps and odds, similarities of two networks."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -95,6 +94,9 @@ def test_similarities_are_cosines_of_each_place() -> None:
         inputs=sound,
         statistics=(torch.zeros(129), torch.ones(129)),
     )
+    headless = TrainedVideoEncoder(model.video_model, None, layer="pool", inputs=pictures)
+    with pytest.raises(ValueError, match="load the video network with layer='embedding'"):
+        SimilarityMaps(headless, audio, CPU)
     window = _window(8, (32, 64), 24000)
     found = SimilarityMaps(video, audio, CPU).cells(window)
     with torch.inference_mode():

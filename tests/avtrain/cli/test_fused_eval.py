@@ -80,7 +80,7 @@ def test_finetune_with_and_without_sound_and_from_new_weights(run: Path, shard_s
     kept = [json.loads(path.read_text()) for path in sorted((run / "eval").glob("finetune*.json"))]
     asked = {(k["encoder"], k["random"]) for k in kept}
     assert len(kept) == 3 and asked == {(None, True), (None, False), ("video", False)}
-    assert {k["settings"]["optimizer"] for k in kept} == {"sgd"}
+    assert {k["settings"]["sound_jitter_frames"] for k in kept} == {1.0}
     shown = invoke("eval", run, "--show").stdout
     assert "finetune  both" in shown and "finetune  video" in shown
 

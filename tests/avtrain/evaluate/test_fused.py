@@ -24,6 +24,7 @@ from avtrain.evaluate.fused_vectors import fused_vectors
 from avtrain.evaluate.progress import silent
 from avtrain.methods import MethodFacts, SyncConfig
 from avtrain.methods.sync import Sync, SyncInputs
+from avtrain.models.batch_renorm import BatchNorm, BatchRenorm
 
 SETTINGS = (
     "model={width=4, blocks_per_stage=1, norm_decay=0.9, sound_strides=[8,4,4,4,2]}",
@@ -113,7 +114,8 @@ SHORT = FinetuneConfig(
     epochs=6,
     clips_per_sample=4,
     batch_size=8,
-    lr=1e-2,
+    optimizer="sgd",
+    lr=3e-2,
     milestones=(4,),
     test_clips=2,
     single_test_clips=2,
@@ -180,3 +182,16 @@ def test_what_is_not_set_is_published(shards: ShardSet) -> None:
     assert FinetuneConfig().clip_length(16) == 8
     assert SHORT.for_fused() == SHORT
     assert SHORT.clip_length(16) is None
+
+
+@pytest.mark.parametrize("kind", [BatchNorm, BatchRenorm])
+def test_statistics_are_estimated_anew(kind: type[BatchNorm]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    used, new = (kind(3, eps=1e-3, decay=0.9997, gamma=True) for _ in range(2))
+    for _ in range(4):
+        used(5 + 3 * torch.randn(8, 3, 6, generator=generator))
+    used.reset_running_stats()
+    for _ in range(2):
+        x = torch.randn(8, 3, 6, generator=generator)
+        torch.testing.assert_close(used(x), new(x))
+    assert all(torch.equal(t, new.state_dict()[n]) for n, t in used.state_dict().items())

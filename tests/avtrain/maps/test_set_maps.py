@@ -20,6 +20,7 @@ from avtrain.maps import (
     map_clips,
 )
 from avtrain.methods import AVIDConfig, MethodFacts, SyncConfig
+from avtrain.models import Projection, ProjectionConfig
 from avtrain.models.similarity_map import similarity_maps
 
 MakeShardSet = Callable[..., Path]
@@ -181,6 +182,18 @@ def test_similarity_of_known_vectors() -> None:
     maps = similarity_maps(features, torch.nn.Identity(), heard)
     expected = torch.tensor([[1, 0.5**0.5], [0, -(0.5**0.5)]])
     torch.testing.assert_close(maps[0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_heads_work_on_each_cell(batch_norm: bool) -> None:
+    config = ProjectionConfig(embedding_dim=8, num_hidden=1, batch_norm=batch_norm)
+    head = Projection(config, in_dim=6).double().eval().requires_grad_(False)
+    features = torch.randn(2, 6, 3, 4, 5, dtype=torch.float64)
+    heard = torch.randn(2, 2, 8, dtype=torch.float64)
+    maps = similarity_maps(features, head, heard)
+    cell = head(features[1, :, 2, 3, 0][None])[0]
+    expected = F.cosine_similarity(cell, heard[1, 0], dim=0)
+    assert float(maps[1, 0, 2, 3, 0]) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_sets_that_do_not_fit_are_refused(shard_set: Path, make_shard_set: MakeShardSet) -> None:
