@@ -10,6 +10,7 @@
 How the evidence is added up stands in offset_evidence.py.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -116,8 +117,8 @@ def estimate_offset(
     Raises:
         VideoError: The medium cannot be decoded, is too short or is silent.
     """
-    steps = round(options.max_offset_s / options.coarse_step_s)
-    coarse = np.arange(-steps, steps + 1) * options.coarse_step_s
+    steps = max(math.ceil(options.max_offset_s / options.coarse_step_s - 1e-6), 1)
+    coarse = np.linspace(-options.max_offset_s, options.max_offset_s, 2 * steps + 1)
     windows = list(_scan(video, form, scorer, coarse, options, "scanning offsets"))
     used = [w for w in windows if w.left_out is None]
     if not used:
