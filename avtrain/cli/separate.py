@@ -96,7 +96,10 @@ def _print_text(facts: "SeparationFacts", out: Path, *, to_stderr: bool) -> None
         f"{facts.sample_rate_hz} Hz, at which the network hears"
     ]
     for track in facts.tracks:
-        text = f"{track.name:12} {track.level_db:7.1f} dB of full scale, {track.share:6.1%} of the energy"
+        text = (
+            f"{track.name:12} {track.level_db:7.1f} dB of full scale, {track.share:6.1%} of the "
+            "energy"
+        )
         if track.clipped_samples:
             text += f"; {track.clipped_samples} samples are clipped"
         lines.append(text)

@@ -115,7 +115,7 @@ def test_localize(method: str, runs: dict[str, Path], movie: Path, tmp_path: Pat
     )
     _same_length(out, movie)
     assert {stretch["reason"] for stretch in found["withheld"]} <= {"silence"}
-    assert found["shown_share"] > 0.6
+    assert found["shown_share"] > 0.5  # between the beeps there is silence
     assert found["end_s"] == pytest.approx(5.0, abs=0.04)
     spans = [(w["start_s"], w["end_s"]) for w in found["windows"]]
     assert spans[0][0] == 0 and all(b[0] < a[1] for a, b in pairwise(spans))
