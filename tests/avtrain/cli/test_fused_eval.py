@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_said(
     )
     refused(
         evaluate(run, shard_set, "--task", "probe", "--set", 'probe.layers=["conv3x"]'),
-        "probe.layers names ['conv3x'], this network has ['pool', 'scale0', 'scale1']; leave it out",
+        "probe.layers names ['conv3x'], this network has ['pool', 'scale0', 'scale1']; leave",
     )
     for task in ("linear", "svm", "retrieval"):
         refused(evaluate(run, shard_set, "--task", task), "evaluate a run of avid, cma or robust")

@@ -119,6 +119,7 @@ SHORT = FinetuneConfig(
     milestones=(4,),
     test_clips=2,
     single_test_clips=2,
+    norm_batches=4,
     label_smoothing=0.05,
 )
 
