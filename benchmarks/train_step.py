@@ -215,8 +215,8 @@ def criterion_seconds(subject: Subject, batch: tuple[Tensor, Tensor, Tensor], ro
 def forward_flops(method: FixedBatch, batch: tuple[Tensor, Tensor, Tensor]) -> int:
     """Floating-point operations of the networks, forward."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        method.model(batch[0][:1], batch[1][:1])
-    return counter.get_total_flops() * len(batch[2])
+        method.model(batch[0][:2], batch[1][:2])  # normalization in training needs two
+    return counter.get_total_flops() * len(batch[2]) // 2
 
 
 def real_run(
