@@ -1,7 +1,10 @@
 """How networks are computed: precision, memory layout, compilation."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from avtrain.engine.config import ComputeConfig
 from avtrain.errors import AvtrainError
@@ -29,6 +32,8 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
             )
         if config.threads is not None:
             torch.set_num_threads(config.threads)
+        if config.precision == "bf16":
+            keep_small_convolutions_float32(networks)
     if config.sync_batch_norm and num_ranks() > 1:
         if device.type != "cuda":
             raise AvtrainError(
@@ -43,6 +48,26 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
         lay_out_channels_last(networks)
     if config.compile:
         networks.compile()
+
+
+def keep_small_convolutions_float32(networks: nn.Module) -> None:
+    """Have convolutions compute in float32 where their input is smaller than their kernel.
+
+    In bf16 on a CPU, oneDNN's gradient of the weights is then made of memory that nobody wrote
+    (torch 2.11): wrong, sometimes not finite, sometimes a corrupted heap.
+    """
+    for module in networks.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            module.forward = partial(_convolve, module)  # type: ignore[method-assign]
+
+
+def _convolve(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor) -> Tensor:
+    convolve: Callable[..., Tensor] = type(convolution).forward
+    sizes = zip(inputs.shape[2:], convolution.kernel_size, strict=True)
+    if all(size >= kernel for size, kernel in sizes):
+        return convolve(convolution, inputs)
+    with torch.autocast(inputs.device.type, enabled=False):
+        return convolve(convolution, inputs.float())
 
 
 def lay_out_channels_last(networks: nn.Module) -> None:

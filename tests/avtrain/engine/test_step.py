@@ -146,6 +146,29 @@ def test_bf16_on_a_cpu_is_near_float32_and_finite() -> None:
     assert losses["bf16"] != losses["float32"]
 
 
+@pytest.mark.parametrize("size", [(2, 4, 4), (1, 5, 1), (4, 2, 8), (3, 3, 3)])
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (1, 3, 3), (3, 3, 3)])
+def test_bf16_gradients_of_small_inputs_are_those_of_float32(
+    size: tuple[int, int, int], kernel: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    inputs, gradients = torch.randn(4, 16, *size), {}
+    net = nn.Conv3d(16, 16, kernel, padding=tuple(side // 2 for side in kernel))
+    for precision in ("float32", "bf16"):
+        config = build_settings(ComputeConfig, {}, [f'precision="{precision}"', "threads=1"])
+        set_up_compute(net, config, CPU)
+        net.zero_grad()
+        # memory that nobody has written is not zero by chance
+        dirty = [torch.full((1 << power,), float("nan")) for power in range(8, 20) for _ in "ab"]
+        del dirty
+        with autocast(config, CPU):
+            net(inputs).float().square().sum().backward()
+        assert net.weight.grad is not None
+        gradients[precision] = net.weight.grad.clone()
+    scale = float(gradients["float32"].abs().max())
+    torch.testing.assert_close(gradients["bf16"], gradients["float32"], rtol=0, atol=0.03 * scale)
+
+
 def test_bf16_on_a_cpu_needs_the_layout_whose_gradients_are_right() -> None:
     config = ComputeConfig(precision="bf16", channels_last=False)
     with pytest.raises(AvtrainError, match=r"needs compute\.channels_last=true"):
