@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from avtrain.engine.compute import keep_small_convolutions_float32
 from avtrain.models import (
     FusedFeatures,
     MultisensoryConfig,
@@ -89,15 +90,17 @@ def test_bfloat16_training(
     net = build_net(MultisensoryConfig(width=16, blocks_per_stage=1, norm=norm)).float().train()
     wide = copy.deepcopy(net)
     channels_last(net)
+    keep_small_convolutions_float32(net)
     frames, sound = (x.float() for x in random_clips(4, 6, 32, 32, 4_000))
     logits = []
     for which, enabled in ((net, True), (wide, False)):
         generator = torch.Generator().manual_seed(0)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            scale2 = which.fuse(which.video_stem(frames), sound, generator=generator).scale2
+            stem = which.video_stem(frames)
+            scale2 = which.fuse(stem, sound, generator=generator).scale2
             logits.append(which.logits(scale2))
             cam = which.activation_map(scale2)
-        assert scale2.dtype == (torch.bfloat16 if enabled else torch.float32)
+        assert stem.dtype == (torch.bfloat16 if enabled else torch.float32)
         assert logits[-1].dtype == cam.dtype == torch.float32
         torch.testing.assert_close(cam.mean((2, 3, 4)), logits[-1], rtol=0, atol=1e-5)
         logits[-1].sum().backward()
