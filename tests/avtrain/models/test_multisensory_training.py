@@ -108,7 +108,7 @@ def test_bfloat16_training(
         assert parameter.grad.dtype == torch.float32
     for name, buffer in net.named_buffers():
         assert buffer.dtype in (torch.float32, torch.int64), name
-    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=0.1)
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=0.3)
     assert not torch.equal(logits[0], logits[1])
 
 
