@@ -12,13 +12,10 @@ from torch import Tensor
 from avdata import ShardSet, build_settings
 from avtrain.engine.config import FitConfig
 from avtrain.engine.fit import fit
-from avtrain.models import AudioNetConfig, AudioVisualConfig, R2Plus1DConfig, build_audio_visual
+from avtrain.methods import AVIDConfig
+from avtrain.models import audio_visual_config, build_audio_visual
 
 NUM_ROWS = 30
-SMALL_PUBLISHED = AudioVisualConfig(
-    video=R2Plus1DConfig(depth=10, width=16), audio=AudioNetConfig(width=16)
-)
-"""Networks with the names of the published ones."""
 MakeRun = Callable[..., Path]
 
 
@@ -29,12 +26,19 @@ class _Silent:
 
 
 @pytest.fixture(scope="session")
-def published_content() -> dict[str, object]:
+def small_published() -> str:
+    """Setting of networks with the names of the published ones, for `--set`."""
+    return "model={video={depth=10,width=16},audio={width=16}}"
+
+
+@pytest.fixture(scope="session")
+def published_content(small_published: str) -> dict[str, object]:
     """A checkpoint of 30 instances: names of the published layout, networks as small as "tiny"."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        state = build_audio_visual(SMALL_PUBLISHED).state_dict()
+        config = build_settings(AVIDConfig, {}, (small_published,))
+        state = build_audio_visual(audio_visual_config(config.model)).state_dict()
 
     def bank() -> Tensor:
         rows = torch.randn(NUM_ROWS, 128, generator=generator)

@@ -145,9 +145,10 @@ def test_wrong_inputs_say_what_is_taken(make_run: MakeRun) -> None:
         avtrain.load_encoder(run, modality="sound")  # type: ignore[call-overload]
 
 
-def test_an_import_lacks_what_its_file_lacks(published_file: Path, tmp_path: Path) -> None:
-    small = ("--set", "model={video={depth=10,width=16},audio={width=16}}")
-    done = invoke("import", published_file, "--out", tmp_path / "tiny", *small)
+def test_an_import_lacks_what_its_file_lacks(
+    published_file: Path, small_published: str, tmp_path: Path
+) -> None:
+    done = invoke("import", published_file, "--out", tmp_path / "tiny", "--set", small_published)
     assert done.exit_code == 0, done.output
     audio = avtrain.load_encoder(tmp_path / "tiny", modality="audio")
     assert audio.inputs.num_bins == 257  # it has the strides of the full network

@@ -21,8 +21,6 @@ from avtrain.cli import main
 from avtrain.errors import WeightsError
 from avtrain.exported.checkpoint_file import read_checkpoint_file, tensors_of
 
-SMALL = ("--set", "model={video={depth=10,width=16},audio={width=16}}")
-
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="avtrain")
@@ -128,15 +126,18 @@ def test_damage_anywhere_is_a_message(new_form: bool, tmp_path: Path) -> None:
     assert refused > 100
 
 
-def test_safetensors_are_read_too(published_content: dict[str, object], tmp_path: Path) -> None:
-    save_file(tensors_of(published_content["model"]), tmp_path / "weights.safetensors")
-    done = invoke("import", tmp_path / "weights.safetensors", "--out", tmp_path / "out", *SMALL)
+def test_safetensors_are_read_too(
+    published_content: dict[str, object], small_published: str, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "weights.safetensors", tmp_path / "out"
+    save_file(tensors_of(published_content["model"]), file)
+    done = invoke("import", file, "--out", out, "--set", small_published)
     assert done.exit_code == 0, done.output
     assert "0 missing, 0 unexpected" in done.output
 
 
 def test_values_that_are_not_finite_are_refused(
-    published_content: dict[str, object], tmp_path: Path
+    published_content: dict[str, object], small_published: str, tmp_path: Path
 ) -> None:
     state = {
         name: tensor.clone() for name, tensor in tensors_of(published_content["model"]).items()
@@ -145,7 +146,8 @@ def test_values_that_are_not_finite_are_refused(
     del state["module.audio_model.bn1.weight"]
     state["module.audio_model.conv1.0.weight"][0] = float("nan")
     torch.save({"model": state}, tmp_path / "nan.pth")
-    done = invoke("import", tmp_path / "nan.pth", "--out", tmp_path / "out", *SMALL)
+    file, out = tmp_path / "nan.pth", tmp_path / "out"
+    done = invoke("import", file, "--out", out, "--set", small_published)
     assert done.exit_code == 2
     assert "1 tensors hold values that are not finite" in done.output
     assert "model.audio_model.conv1.0.weight" in done.output

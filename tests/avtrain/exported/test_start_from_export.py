@@ -23,7 +23,6 @@ from avtrain.methods.avid import AVID
 MakeRun = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-SMALL_PUBLISHED = "model={video={depth=10,width=16},audio={width=16}}"
 CMA = (
     "data.batch_size=6",
     "data.loader_threads=1",
@@ -69,19 +68,23 @@ def start(shard_set: Path, initial: Path, *settings: str) -> Method:
 
 
 def test_cma_starts_from_an_imported_checkpoint_with_banks(
-    published_file: Path, published_names: Path, shard_set: Path, tmp_path: Path
+    published_file: Path,
+    published_names: Path,
+    small_published: str,
+    shard_set: Path,
+    tmp_path: Path,
 ) -> None:
     banks = ("--bank-list", published_names, "--manifest", shard_set)
     out = tmp_path / "avid"
-    done = invoke("import", published_file, "--out", out, "--set", SMALL_PUBLISHED, *banks)
+    done = invoke("import", published_file, "--out", out, "--set", small_published, *banks)
     assert done.exit_code == 0, done.output
     given = read_exported(out, banks=True).tensors
-    state = start(shard_set, out, "method=cma", *CMA, f"cma.{SMALL_PUBLISHED}").state_dict()
+    state = start(shard_set, out, "method=cma", *CMA, f"cma.{small_published}").state_dict()
     assert sum(name.startswith("model.") for name in given) == 171
     for name, tensor in given.items():
         torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
     assert float(state["criterion.normalizer"]) == 2.5
-    done = fit_cma(shard_set, tmp_path / "cma", out, f"cma.{SMALL_PUBLISHED}")
+    done = fit_cma(shard_set, tmp_path / "cma", out, f"cma.{small_published}")
     assert done.exit_code == 0, done.output
     mined = load_method(tmp_path / "cma", torch.device("cpu")).method.state_dict()
     assert int((mined["criterion.positives"] >= 0).sum()) == 24 * 4
@@ -102,15 +105,15 @@ def test_cma_starts_from_an_exported_run_and_needs_its_banks(
 
 
 def test_audio_statistics_come_with_the_weights_or_are_those_of_the_data(
-    published_file: Path, shard_set: Path, tmp_path: Path
+    published_file: Path, small_published: str, shard_set: Path, tmp_path: Path
 ) -> None:
     statistics = tmp_path / "statistics.npz"
     np.savez(statistics, mean=np.arange(257, dtype=np.float32), std=np.full(257, 3, np.float32))
-    model = ("--set", SMALL_PUBLISHED)
+    model = ("--set", small_published)
     for name, more in (("bare", ()), ("whole", ("--audio-statistics", statistics))):
         done = invoke("import", published_file, "--out", tmp_path / name, *model, *more)
         assert done.exit_code == 0, done.output
-    settings = (f"avid.{SMALL_PUBLISHED}", "avid.audio.input=spectrogram")
+    settings = (f"avid.{small_published}", "avid.audio.input=spectrogram")
     bare = start(shard_set, tmp_path / "bare", *settings)
     whole = start(shard_set, tmp_path / "whole", *settings)
     assert isinstance(bare, AVID)
