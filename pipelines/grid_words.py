@@ -8,6 +8,7 @@ A sentence is six words, as in "bin blue at f two now". Labels are POSITION=WORD
 
 import csv
 import json
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,49 @@ def main() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Of each folder the first so many.")
 @click.option("--whole", is_flag=True, help="List whole recordings, their silent ends too.")
-def prepare(train: Path, test: Path, out: Path, limit: int | None, whole: bool) -> None:
-    """Write movies of the mouths, and the listing of both folders, for `avdata build`."""
+@click.option("--label", type=click.Choice(POSITIONS), help="Only this word, as the one label.")
+@click.option(
+    "--tested",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Sentences of TRAIN, drawn by chance, that are split test too.",
+)
+def prepare(
+    train: Path,
+    test: Path,
+    out: Path,
+    limit: int | None,
+    whole: bool,
+    label: str | None,
+    tested: int,
+) -> None:
+    """Write movies of the mouths, and the listing of both folders, for `avdata build`.
+
+    With --tested the sentences of TRAIN come in an order of chance, always the same: the first so
+    many of those that train are as good as any.
+    """
+    learned = _sentences(train)[:limit]
+    if tested >= len(learned):
+        raise click.UsageError(f"--tested {tested} leaves none of {len(learned)} to train on")
+    if tested:
+        random.Random(0).shuffle(learned)
+    cut = len(learned) - tested
+    parts = (
+        ("train", train, learned[:cut]),
+        ("test", train, learned[cut:]),
+        ("test", test, _sentences(test)[:limit]),
+    )
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for split, folder in (("train", train), ("test", test)):
-        for row in _sentences(folder)[:limit]:
+    for split, folder, sentences in parts:
+        for row in sentences:
             source = folder / row["file"]
             name = f"{row['speaker']}_{source.stem}"
             if not (out / f"{name}.mkv").exists():
                 _write_mouth(source, out / f"{name}.mkv")
-            labels = "|".join(f"{position}={row[position]}" for position in POSITIONS)
+            every = "|".join(f"{position}={row[position]}" for position in POSITIONS)
+            labels = row[label] if label else every
             span = ("", "") if whole else SPAN_S
             rows.append([f"{name}.mkv", name, *span, labels, split])
     with (out / "listing.csv").open("w", newline="") as file:

@@ -35,7 +35,7 @@ from multisensory_runs import (
 from avdata import available_cores
 
 LETTERS = "".join(sorted({claim.part for claim in CLAIMS}))
-SPEECH_PARTS = "bd"
+SPEECH_PARTS = "bde"
 """That need GRID."""
 
 Key = tuple[str, int]
@@ -133,9 +133,8 @@ def _make_set(out: Path, name: str, *, clips: int | None, grid: tuple[Path, Path
     if name in SPEECH_SETS:
         assert grid is not None
         media = out / "media" / "speech"
-        words = ("prepare", *grid, "--out", media, "--whole")
-        if clips:
-            words += ("--limit", clips)
+        words = ("prepare", *grid, "--out", media, "--whole", "--label", "command")
+        words += ("--limit", clips, "--tested", clips // 3) if clips else ("--tested", 256)
         _command(PIPELINES / "grid_words.py", words, log=log)
         options = SPEECH_BUILDS[name]
     else:

@@ -12,18 +12,24 @@ SPEECH_SETS = ("speech", "speech8")
 
 SYNC_RECIPE = PIPELINES / "sync_tiny.toml"
 SEPARATION_RECIPE = PIPELINES / "separation_tiny.toml"
-ACTIONS_RECIPE = PIPELINES / "multisensory_actions_tiny.toml"
 
 RANDOM_PAIRING = ("sync.negatives.easy_share_start=1", "sync.negatives.easy_share_end=1")
-FEW_LABELS = ("--where", "split == 'test' or source_index < 240")
-"""Fine-tuning sees 30 labeled clips of each of 8 classes."""
+WORDS = (
+    *("--where", "split == 'test' or source_index < 240"),
+    *("--set", "finetune.preset=multisensory-tiny"),
+    *("--set", 'finetune.compute={precision = "bf16", threads = 1}'),
+    *("--set", "finetune.clip_s=2.88"),
+    *("--set", "finetune.test_clips=1"),
+)
+"""The first word of a sentence, one of four, of 240 labeled sentences, each nearly whole."""
 
-SPEECH_VIEW = (
+SPEECH = (
     "sync.view.clip_frames=38",
     "sync.view.fps=25",
     "sync.view.min_shift_s=0.3",
     "sync.view.short_side_px=56",
     "sync.view.crop_px=48",
+    "schedule.epochs=40",
 )
 """1.5 of 3 s, at the rate of the recordings."""
 
@@ -50,7 +56,7 @@ class PlannedRun:
     measured: tuple[Measurement, ...]
     settings: tuple[str, ...] = ()
     run_of: str | None = None
-    """Measure the run of this name: nothing is trained."""
+    """Measure the run of this name: nothing else is trained."""
 
 
 SEPARATION = (Measurement(task="separation"),)
@@ -64,20 +70,17 @@ def _separation(name: str, *settings: str) -> PlannedRun:
         shards="scenes",
         recipe=SEPARATION_RECIPE,
         measured=SEPARATION,
-        settings=settings,
+        settings=(*settings, "schedule.max_steps=600"),
     )
 
 
-def _actions(
-    name: str, *options: str, settings: tuple[str, ...] = (), run_of: str | None = None
-) -> PlannedRun:
+def _words(name: str, *options: str, run_of: str) -> PlannedRun:
     return PlannedRun(
         name=name,
         part="e",
-        shards="strikes",
-        recipe=ACTIONS_RECIPE,
-        measured=(Measurement(task="finetune", options=(*FEW_LABELS, *options)),),
-        settings=settings,
+        shards="speech",
+        recipe=SYNC_RECIPE,
+        measured=(Measurement(task="finetune", options=(*WORDS, *options)),),
         run_of=run_of,
     )
 
@@ -92,7 +95,7 @@ PLANNED_RUNS = (
     ),
     PlannedRun(
         name="speech-sync",
-        part="b",
+        part="be",
         shards="speech",
         recipe=SYNC_RECIPE,
         measured=(
@@ -101,7 +104,7 @@ PLANNED_RUNS = (
                 options=("--set", "sync.offsets.max_s=0.7", "--set", "sync.offsets.step_s=0.1"),
             ),
         ),
-        settings=(*SPEECH_VIEW, "schedule.epochs=40"),
+        settings=SPEECH,
     ),
     _separation("on-off"),
     _separation("on-off-pit", 'separation.objective="on-off+pit"'),
@@ -114,11 +117,23 @@ PLANNED_RUNS = (
         measured=(
             Measurement(task="separation", options=("--set", "separation.other_label=false")),
         ),
+        settings=("schedule.max_steps=1200",),
     ),
-    _actions("actions"),
-    _actions("actions-silent", "--set", "finetune.sound=false", run_of="actions"),
-    _actions("actions-scratch", "--random", run_of="actions"),
-    _actions("actions-random-pairing", settings=RANDOM_PAIRING),
+    PlannedRun(
+        name="speech-pairing",
+        part="e",
+        shards="speech",
+        recipe=SYNC_RECIPE,
+        measured=(),
+        settings=(*SPEECH, *RANDOM_PAIRING),
+    ),
+    _words("words", run_of="speech-sync"),
+    _words("words-silent", "--set", "finetune.sound=false", run_of="speech-sync"),
+    _words("words-scratch", "--random", run_of="speech-sync"),
+    _words(
+        "words-scratch-silent", "--random", "--set", "finetune.sound=false", run_of="speech-sync"
+    ),
+    _words("words-pairing", run_of="speech-pairing"),
 )
 
 

@@ -13,6 +13,8 @@ from avdata.cli import main as avdata
 from avtrain.cli import main as avtrain
 
 RECIPE = Path(__file__).resolve().parents[2] / "pipelines" / "grid.toml"
+DIGITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero")
+"""By the last but one character of a sentence's name: 1 to 9, z."""
 SMALL = ("avid.video.crop_px=16", "avid.video.clip_frames=2", "data.batch_size=4")
 
 
@@ -59,6 +61,26 @@ def test_mouths_and_probes(shared_data: Path, tmp_path: Path) -> None:
     ]
     assert all(r["words"] == 2 and r["num_held_out"] == 4 and r["num_folds"] == 12 for r in results)
     assert all(0 <= r["held_out"] <= 1 and r["chance"] == 0.5 for r in results)
+
+
+def test_sentences_held_out_by_chance(shared_data: Path, tmp_path: Path) -> None:
+    sets = shared_data / "sets"
+    words = ("prepare", sets / "grid_s1_train", sets / "grid_s1", "--out", tmp_path, "--limit", 12)
+    words += ("--whole", "--label", "digit", "--tested", 4)
+    invoke(*words)
+    listing = (tmp_path / "listing.csv").read_text()
+    rows = list(csv.DictReader(listing.splitlines()))
+    assert [row["split"] for row in rows] == ["train"] * 8 + ["test"] * (4 + 12)
+    names = [row["id"] for row in rows]
+    assert len(set(names)) == 24
+    assert names[:12] != sorted(names[:12]) and names[12:] == sorted(names[12:])
+    digits = dict(zip("123456789z", DIGITS, strict=True))
+    assert all(row["labels"] == digits[row["id"][-2]] and row["start_s"] == "" for row in rows)
+    invoke(*words)
+    assert (tmp_path / "listing.csv").read_text() == listing
+    done = CliRunner().invoke(main, [str(word) for word in (*words[:-1], 12)])
+    assert done.exit_code == 2
+    assert "leaves none of 12 to train on" in done.output
 
 
 @pytest.mark.parametrize(
