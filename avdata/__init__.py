@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from avdata.shards.codec import decode_frame
     from avdata.shards.reader import ShardSet
     from avdata.shards.row_filter import RowFilter
+    from avdata.shards.time_axis import TimeAxis
     from avdata.storage import StorageError
     from avdata.synthetic.ground_truth import ClipTruth, ObjectTruth, read_ground_truth
 
@@ -56,6 +57,7 @@ __all__ = [
     "ShardSetError",
     "Spec",
     "StorageError",
+    "TimeAxis",
     "TimedPicture",
     "VideoSpec",
     "atomic_file",
@@ -97,6 +99,7 @@ _HOME = {
     "ShardSetError": "avdata.errors",
     "Spec": "avdata.schema",
     "StorageError": "avdata.storage",
+    "TimeAxis": "avdata.shards.time_axis",
     "TimedPicture": "avdata.decode.picture_stream",
     "VideoSpec": "avdata.schema",
     "available_cores": "avdata.cores",

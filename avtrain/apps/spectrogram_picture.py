@@ -8,6 +8,8 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageDraw
 
+from avdata import TimeAxis
+
 RANGE_DB = 80.0
 """From the loudest bin of the first sound down to black."""
 FRAME_S = 0.064
@@ -18,7 +20,9 @@ HEIGHT_PX = 220
 
 _FRAMES_A_COLUMN = 8
 """Of a long sound a column shows at most so many frames, spread over its time."""
-_LEFT_PX, _GAP_PX, _BOTTOM_PX, _MARGIN_PX = 52, 26, 24, 10
+_LEFT_PX, _GAP_PX, _BOTTOM_PX, _MARGIN_PX = 52, 26, 24, 16
+_TICK_PX = 60
+"""Least distance of two times that are written."""
 
 
 def spectrogram_db(path: Path, num_columns: int) -> np.ndarray:
@@ -77,12 +81,12 @@ def draw_spectrograms(
             pen.text((_LEFT_PX - 6, line), text, fill="black", font_size=12, anchor="rm")
         top += HEIGHT_PX + 4
     pen.text((4, 4), "kHz", fill="black", font_size=12)
-    for share in np.linspace(0, 1, 6):
-        at = _LEFT_PX + share * (num_columns - 1)
+    axis = TimeAxis(left_px=_LEFT_PX, width_px=num_columns, duration_s=facts.duration)
+    for time_s in axis.ticks_s(min_distance_px=_TICK_PX):
+        at = axis.x_px(time_s)
         pen.line([(at, top), (at, top + 4)], fill="black")
-        text = f"{share * facts.duration:.2f} s"
-        anchor = "lt" if share == 0 else "rt" if share == 1 else "mt"
-        pen.text((at, top + 6), text, fill="black", font_size=12, anchor=anchor)
+        text = f"{axis.tick_text(time_s, min_distance_px=_TICK_PX)} s"
+        pen.text((at, top + 6), text, fill="black", font_size=12, anchor="mt")
     return page
 
 
