@@ -14,8 +14,14 @@ from avtrain.methods import Method
 from avtrain.methods.pair_method import PairMethodConfig
 
 
-def load_map_source(run: Path, device: torch.device) -> MapSource:
+def load_map_source(run: Path, device: torch.device, *, mirrored: bool = True) -> MapSource:
     """What localizes with the networks of a run, or of a folder of `avtrain export` or `import`.
+
+    Args:
+        run: The folder.
+        device: Where they work.
+        mirrored: Maps of a run of sync that was trained on mirrored clips too are averaged with
+            those of mirror images.
 
     Raises:
         RunError: There is no run, or its method has no maps.
@@ -27,7 +33,13 @@ def load_map_source(run: Path, device: torch.device) -> MapSource:
     if isinstance(loaded.record.config.method_config, PairMethodConfig):
         return _similarity(run, device)
     method = _with_seam(loaded, run, "maps", "`sync`, or of a method over pairs such as `avid`")
-    return ActivationMaps(method, device, keeps_aspect=keeps_aspect(loaded))
+    view = getattr(loaded.record.config.method_config, "view", None)
+    return ActivationMaps(
+        method,
+        device,
+        keeps_aspect=keeps_aspect(loaded),
+        mirrored=mirrored and getattr(view, "flip_probability", 0) > 0,
+    )
 
 
 def load_with(
@@ -54,11 +66,6 @@ def keeps_aspect(loaded: LoadedMethod) -> bool:
     """The method was trained on pictures with their aspect, not squashed to squares."""
     view = getattr(loaded.record.config.method_config, "view", None)
     return getattr(view, "aspect", "squashed") == "kept"
-
-
-def sees(loaded: LoadedMethod) -> bool:
-    """The run has a network that takes pictures; variants of separation only hear."""
-    return getattr(loaded.record.config.method_config, "model", True) is not None
 
 
 def _with_seam(loaded: LoadedMethod, run: Path, seam: str, instead: str) -> Any:

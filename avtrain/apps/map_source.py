@@ -57,13 +57,24 @@ class MapMethod(Protocol):
 class ActivationMaps:
     """Class activation maps of a network that sees and hears at once.
 
+    With `mirrored` they are the mean of those of a window and of its mirror image: steadier places,
+    in twice the time.
+
     Reference: Owens and Efros 2018, section 4.
     """
 
     has_magnitude = True
 
-    def __init__(self, method: MapMethod, device: torch.device, *, keeps_aspect: bool) -> None:
-        self._method, self._device, self._keeps_aspect = method, device, keeps_aspect
+    def __init__(
+        self,
+        method: MapMethod,
+        device: torch.device,
+        *,
+        keeps_aspect: bool,
+        mirrored: bool = False,
+    ) -> None:
+        self._method, self._device = method, device
+        self._keeps_aspect, self._mirrored = keeps_aspect, mirrored
 
     def form(self, video: VideoFile) -> ClipForm:
         """Clips as the method was trained on."""
@@ -74,7 +85,10 @@ class ActivationMaps:
         """The network's head at every cell."""
         frames = torch.from_numpy(window.frames)[None].to(self._device)
         sound = torch.from_numpy(window.sound)[None].to(self._device)
-        values = self._method.maps(frames, sound)[0].float().cpu().numpy()
+        found = self._method.maps(frames, sound).float()
+        if self._mirrored:
+            found = (found + self._method.maps(frames.flip(-2), sound).float().flip(-1)) / 2
+        values = found[0].cpu().numpy()
         t, h, w = window.frames.shape[:3]
         per_cell = -(-t // len(values))
         center = per_cell / 2

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     help="Strength of full color [default: the 97th percentile of the video].",
 )
 @click.option(
+    "--mirrored/--not-mirrored",
+    default=True,
+    show_default=True,
+    help="Average the maps of a run of sync with those of the mirror image: steadier places, in "
+    "twice the network's time.",
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
@@ -55,6 +62,7 @@ def localize(
     png: Path | None,
     min_positive: float,
     threshold: float | None,
+    mirrored: bool,
     device: "DeviceName",
     as_json: bool,
 ) -> None:
@@ -75,7 +83,7 @@ def localize(
     if png is not None:
         check_out_file(png, option="--png", suffixes=(".png",), video=video)
     opened = open_video(video, purpose="localization")
-    source = load_map_source(run, choose_device(device))
+    source = load_map_source(run, choose_device(device), mirrored=mirrored)
     options = LocalizeOptions(
         signed=signed, min_positive=min_positive, threshold=threshold, progress=progress_bar
     )

@@ -267,10 +267,22 @@ class SeparationEvalConfig(Spec):
     """The sound that is not seen is of another class."""
     off_screen: OffScreenConfig = OffScreenConfig()
     """Sounds without pictures that samples are mixed with, instead of with each other."""
+    side_by_side: bool = False
+    """Both clips of a mixture are in the picture, side by side, and each is hidden in turn, as
+    `avtrain separate --mask` does: the crosswise test."""
     sound: SoundForm = "shared-masks"
     """How sounds are made of what the network gives."""
     bss: bool = True
     """BSS-Eval, about a second a mixture, beside SI-SDR."""
+
+    @model_validator(mode="after")
+    def _both_have_pictures(self) -> "SeparationEvalConfig":
+        if self.side_by_side and self.off_screen.shards is not None:
+            raise ValueError(
+                "side_by_side=true shows both clips, and sounds of off_screen.shards have no "
+                "pictures; set one of them"
+            )
+        return self
 
 
 class LocalizationEvalConfig(Spec):
@@ -278,6 +290,8 @@ class LocalizationEvalConfig(Spec):
 
     boxes: str | None = None
     """File of them, as `--boxes` takes it."""
+    mirrored: bool = True
+    """Runs of sync: maps are the mean of those of a clip and of its mirror image."""
 
 
 class EvalConfig(Spec):

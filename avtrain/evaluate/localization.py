@@ -29,7 +29,7 @@ def localization(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOpt
         RunError: The run's method has no maps.
         DataError: There are no boxes for the set, or it does not have what the run needs.
     """
-    source = set_maps(frozen, shards)
+    source = set_maps(frozen, shards, mirrored=options.config.localization.mirrored)
     where = str(shards.location)
     boxes = options.config.localization.boxes
     if boxes is None:
@@ -95,8 +95,13 @@ def localization(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOpt
     )
 
 
-def set_maps(frozen: FrozenEncoders[Any], shards: ShardSet) -> SetMaps:
+def set_maps(frozen: FrozenEncoders[Any], shards: ShardSet, *, mirrored: bool = True) -> SetMaps:
     """What localizes with the networks, for the clips of a set.
+
+    Args:
+        frozen: The networks.
+        shards: Where the clips are.
+        mirrored: Maps of runs of sync are averaged with those of mirror images.
 
     Raises:
         RunError: The method has no maps, or a network is not there.
@@ -104,7 +109,7 @@ def set_maps(frozen: FrozenEncoders[Any], shards: ShardSet) -> SetMaps:
     """
     method = frozen.method
     if isinstance(method, Sync):
-        return SyncMaps(method, shards, frozen.device)
+        return SyncMaps(method, shards, frozen.device, mirrored=mirrored)
     if isinstance(method, PairMethod):
         frozen.network("video")
         frozen.network("audio")

@@ -1,5 +1,7 @@
 """What applications make of real networks: sync's maps and odds, similarities of two networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,18 @@ def _window(clip_frames: int, size: tuple[int, int], num_samples: int) -> Window
         sound=rng.uniform(-0.5, 0.5, (2, num_samples)).astype(np.float32),
         sound_span=(0, num_samples),
     )
+
+
+def test_mirrored_maps_of_a_mirror_image_are_mirrored(sync: Sync) -> None:
+    window = _window(16, (32, 64), sync.clip.num_samples)
+    image = replace(window, frames=window.frames[:, :, ::-1].copy())
+    once = ActivationMaps(sync, CPU, keeps_aspect=True)
+    both = ActivationMaps(sync, CPU, keeps_aspect=True, mirrored=True)
+    alone, of_image = once.cells(window).values, once.cells(image).values
+    assert np.abs(alone - of_image[..., ::-1]).max() > 1e-3
+    found = both.cells(window).values
+    np.testing.assert_allclose(found, (alone + of_image[..., ::-1]) / 2, atol=1e-5)
+    np.testing.assert_allclose(found, both.cells(image).values[..., ::-1], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 64)])

@@ -1,6 +1,7 @@
 """Maps of the clips of a set against what the methods' own functions give for the same input."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,30 @@ def test_sync_maps_are_those_of_the_whole_picture(shard_set: Path) -> None:
     # a cell's time is its center: later clips are as much later
     np.testing.assert_allclose(made[1].times_s - made[0].times_s, 0.25)
     assert 0 < made[0].times_s[0] < made[0].times_s[1] < 1
+
+
+def test_mirrored_maps_are_the_mean_of_both_images(shard_set: Path) -> None:
+    shards = ShardSet(shard_set)
+    method = build(sync_config(), shards)
+    requests = [request(i, 0.5, None) for i in range(2)]
+    once = all_maps(SyncMaps(method, shards, CPU), requests)
+    both = all_maps(SyncMaps(method, shards, CPU, mirrored=True), requests)
+    view = SyncMaps(method, shards, CPU).view(requests, pin_memory=False)
+    batch = view.allocate(2)
+    for slot in range(2):
+        view.fill(batch, slot, StreamItem(sample=slot, epoch=0, occurrence=slot))
+    inputs = method.prepare(batch, CPU)
+    with torch.no_grad():
+        image = torch.stack([f.flip(-1) for f in inputs.frames])
+        other = method.window_maps(replace(inputs, frames=image)).flip(-1).numpy()
+    for i in range(2):
+        assert np.abs(once[i].values - other[i]).max() > 1e-3
+        np.testing.assert_allclose(both[i].values, (once[i].values + other[i]) / 2, atol=1e-5)
+    never = build(sync_config(flip_probability=0), shards)
+    np.testing.assert_array_equal(
+        all_maps(SyncMaps(never, shards, CPU, mirrored=True), requests)[0].values,
+        all_maps(SyncMaps(never, shards, CPU), requests)[0].values,
+    )
 
 
 def test_maps_do_not_depend_on_the_batch(shard_set: Path) -> None:
