@@ -1,4 +1,4 @@
-"""`python -m avdata`, as `torchrun -m avdata fit ...` starts it."""
+"""`python -m avdata`, the same as the command `avdata`."""
 
 from avdata.cli import main
 

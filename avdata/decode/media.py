@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from av.video.stream import VideoStream
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
 from avdata.media_tracks import AnyStream, default_track, use_one_thread
+from avdata.picture_geometry import usable_aspect
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2",
@@ -116,6 +118,32 @@ def check_pixels(width: int, height: int, limits: LimitsConfig) -> None:
             FailureReason.TOO_MANY_PIXELS,
             f"pictures of {width}x{height}; limits.max_pixels={limits.max_pixels}",
         )
+
+
+@contextmanager
+def scaling_faults(picture: av.VideoFrame) -> Iterator[None]:
+    """Names the form of a picture in what its scaler answers.
+
+    Raises:
+        MediaError: VIDEO_UNDECODABLE, for a fault of the file inside.
+    """
+    try:
+        yield
+    except MemoryError:  # also what FFmpeg raises: no fault of the file
+        raise
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(
+            FailureReason.VIDEO_UNDECODABLE,
+            f"pictures of format {picture.format.name} cannot be scaled: {error}",
+        ) from None
+
+
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Width by height of a pixel as players take it: what the container says, else the codec.
+
+    To be asked before pictures are decoded, which may change what the stream says.
+    """
+    return usable_aspect(stream.sample_aspect_ratio)
 
 
 def pick_audio(container: InputContainer, limits: LimitsConfig) -> AudioStream:

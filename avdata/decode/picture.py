@@ -13,8 +13,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 
 from avdata.config import LimitsConfig
-from avdata.decode.media import check_pixels
-from avdata.errors import FailureReason, MediaError
+from avdata.decode.media import check_pixels, scaling_faults
 from avdata.picture_geometry import stored_size, upright_turns
 
 BT709 = 1
@@ -62,15 +61,8 @@ class PictureScaler:
         if self._size is None:
             self._start(frame)
             assert self._size is not None
-        try:
+        with scaling_faults(frame):
             small = self._shrink(frame, self._size)
-        except MemoryError:  # also what FFmpeg raises: no fault of the file
-            raise
-        except (av.FFmpegError, ValueError) as error:
-            raise MediaError(
-                FailureReason.VIDEO_UNDECODABLE,
-                f"pictures of format {frame.format.name} cannot be scaled: {error}",
-            ) from None
         planes = [_pixels(plane) for plane in small.planes]
         if turns := upright_turns(self.rotation_deg):
             planes = [np.ascontiguousarray(np.rot90(plane, turns)) for plane in planes]

@@ -14,12 +14,18 @@ from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
 from avdata.decode.grid import GridPicker
-from avdata.decode.media import check_pixels, open_media, pick_video
+from avdata.decode.media import (
+    check_pixels,
+    open_media,
+    pick_video,
+    pixel_aspect,
+    scaling_faults,
+)
 from avdata.decode.packets import MAX_LAST_FRAME_S, media_span
 from avdata.decode.picture_run import decoded
 from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import stored_size, upright_turns, usable_aspect
+from avdata.picture_geometry import stored_size, upright_turns
 
 _RECENT_GAPS = 99
 
@@ -84,7 +90,7 @@ class UprightScaler:
     """Decoded pictures to RGB: upright, of square pixels, all of one size."""
 
     def __init__(self, stream: VideoStream, limits: LimitsConfig) -> None:
-        self._aspect = usable_aspect(stream.sample_aspect_ratio)
+        self._aspect = pixel_aspect(stream)
         self._limits = limits
         self._reformatter = VideoReformatter()
 
@@ -107,7 +113,7 @@ class UprightScaler:
         check_pixels(frame.width, frame.height, self._limits)
         turns = upright_turns(frame.rotation)
         lies = turns % 2 == 1
-        try:
+        with scaling_faults(frame):
             picture = self._reformatter.reformat(
                 frame,
                 width=height_px if lies else width_px,
@@ -116,13 +122,6 @@ class UprightScaler:
                 interpolation="AREA",
                 threads=1,
             )
-        except MemoryError:  # also what FFmpeg raises: no fault of the file
-            raise
-        except (av.FFmpegError, ValueError) as error:
-            raise MediaError(
-                FailureReason.VIDEO_UNDECODABLE,
-                f"pictures of format {frame.format.name} cannot be scaled: {error}",
-            ) from None
         pixels = picture.to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 

@@ -25,7 +25,7 @@ from avdata.decode.clip import AudioFacts, DecodedClip, EncodedFrames, PictureVe
 from avdata.decode.coverage import ClipSpan, Held, clip_span
 from avdata.decode.frame_stores import ClipFrames, H264Frames, JpegFrames
 from avdata.decode.grid import nearest_times
-from avdata.decode.media import open_media, pick_audio, pick_video
+from avdata.decode.media import open_media, pick_audio, pick_video, pixel_aspect
 from avdata.decode.packets import (
     Span,
     SpanPackets,
@@ -39,7 +39,7 @@ from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import sound_verdicts
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import stored_size, upright_turns, usable_aspect
+from avdata.picture_geometry import stored_size, upright_turns
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
@@ -88,6 +88,7 @@ class _Decoding:
         self.container, self.clips, self.limits = container, clips, limits
         self.video_spec, self.audio_spec = video, audio
         self.video = pick_video(container, limits) if video else None
+        self.pixel_aspect = Fraction(1) if self.video is None else pixel_aspect(self.video)
         self.audio = self._pick_audio() if audio else None
         self.span: Span = media_span(container, start_s, end_s)
         self.num_bad_packets = 0
@@ -306,7 +307,7 @@ class _Decoding:
         spec = self.video_spec
         scaler = PictureScaler(
             short_side_px=spec.short_side_px,
-            pixel_aspect=usable_aspect(self.video.codec_context.sample_aspect_ratio),
+            pixel_aspect=self.pixel_aspect,
             color_range="full" if spec.codec == "jpeg" else "limited",
             limits=self.limits,
         )
@@ -328,7 +329,7 @@ class _Decoding:
         width, height = stored_size(
             picture.width,
             picture.height,
-            pixel_aspect=usable_aspect(self.video.codec_context.sample_aspect_ratio),
+            pixel_aspect=self.pixel_aspect,
             short_side_px=self.video_spec.short_side_px,
         )
         lies = upright_turns(picture.rotation) % 2 == 1
@@ -374,7 +375,6 @@ class _Decoding:
         held: tuple[float, float],
     ) -> VideoFacts:
         assert self.video is not None
-        context = self.video.codec_context
         return VideoFacts(
             frames=frames,
             fps=fps,
@@ -387,9 +387,9 @@ class _Decoding:
             native_height_px=native[1],
             native_fps=packets.rate(None),
             native_jitter_s=packets.jitter_s(),
-            pixel_aspect=float(usable_aspect(context.sample_aspect_ratio)),
+            pixel_aspect=float(self.pixel_aspect),
             rotation_deg=rotation_deg,
-            codec=context.name,
+            codec=self.video.codec_context.name,
             start_s=max(held[0], self.span.start_s),
             end_s=min(held[1], self.span.end_s),
         )

@@ -8,6 +8,10 @@
     timeline   .  .  .  .  .  .  .  .  .  .  .  . steps; between them the map changes evenly
 
 Maps are kept, at the size of their cells: some kilobytes for a second of video.
+
+Departures from the code that Owens and Efros 2018 released: a cell lies at the center of what it
+sees, there the first of T cells at 0 and each next one 1/T of the clip later; windows of a long
+video fade into each other, there it has one window, or hard seams.
 """
 
 from collections.abc import Mapping

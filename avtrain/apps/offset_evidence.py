@@ -18,6 +18,13 @@ TOLERANCE_S = 0.2
 MOST_CHANCE = 0.05
 """A sure answer comes about by chance at most this often."""
 
+MOST_RIVAL = 0.8
+"""Of a sure answer no other peak is so high: a sound that repeats has one a period away, and which
+of them is higher is chance. Of 35 synthesized scenes with offsets that a trained network found, 4
+have a higher one; of 14 metronomes, all, and 4 of these came out sure of a wrong period."""
+
+_LEAST_DIP = 0.25
+"""Between two peaks the curve falls by this share of the height of the best one."""
 _NUM_SHUFFLED = 999
 _FEWEST_SHUFFLED = 3
 """With fewer windows there is nothing to shuffle."""
@@ -40,6 +47,15 @@ class WindowOffset:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rival:
+    """Another offset that would explain what is seen and heard."""
+
+    offset_s: float
+    height: float
+    """Of its peak over the median of all offsets, in shares of that of the estimate."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OffsetEstimate:
     """How late the sound of a video is."""
 
@@ -49,6 +65,8 @@ class OffsetEstimate:
     """Posterior probability that the offset is within TOLERANCE_S of this."""
     margin: float
     """Mean log-odds of windows at the estimate less those at the best offset further away."""
+    rival: Rival | None
+    """The highest other peak further away; None where there is none."""
     agreement: float
     """Share of windows whose own best offset is within TOLERANCE_S."""
     chance: float | None
@@ -71,10 +89,47 @@ class OffsetEstimate:
         return not self.tried_s[0] + 1e-6 < self.offset_s < self.tried_s[1] - 1e-6
 
     @property
+    def is_strong(self) -> bool:
+        """Evidence is clear, of one mind, no chance, and for sync at this offset."""
+        clear = self.confidence >= 0.9 and self.margin > 0 and self.mean_score > 0
+        return clear and not self.at_edge and (self.chance is None or self.chance <= MOST_CHANCE)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Another offset explains nearly as much."""
+        return self.rival is not None and self.rival.height >= MOST_RIVAL
+
+    @property
     def is_sure(self) -> bool:
-        """Evidence is strong, of one mind, no chance, and for sync at this offset."""
-        strong = self.confidence >= 0.9 and self.margin > 0 and self.mean_score > 0
-        return strong and not self.at_edge and (self.chance is None or self.chance <= MOST_CHANCE)
+        """Evidence is strong, and for this offset alone."""
+        return self.is_strong and not self.is_ambiguous
+
+
+def rival_of(offsets: np.ndarray, curve: np.ndarray, best: int) -> Rival | None:
+    """The highest peak of a curve further than TOLERANCE_S from its best one, if there is one.
+
+    Heights are relative, since the logits of a network say who is ahead and not by how much.
+
+    Args:
+        offsets: Ascending, in seconds.
+        curve: Mean log-odds at each offset.
+        best: Position of the estimate.
+    """
+    floor = float(np.median(curve))
+    span = float(curve[best]) - floor
+    padded = np.pad(curve, 1, constant_values=-np.inf)
+    is_peak = (curve >= padded[:-2]) & (curve >= padded[2:])
+    is_peak &= np.abs(offsets - offsets[best]) > TOLERANCE_S + 1e-9
+    rivals = [
+        int(i)
+        for i in np.flatnonzero(is_peak)
+        if curve[i] > floor
+        and curve[i] - curve[slice(*sorted((int(i), best)))].min() >= _LEAST_DIP * span
+    ]
+    if span <= 0 or not rivals:
+        return None
+    highest = max(rivals, key=lambda i: float(curve[i]))
+    return Rival(offset_s=float(offsets[highest]), height=(float(curve[highest]) - floor) / span)
 
 
 def combine(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from avtrain.apps.offset_evidence import (
     chance_of,
     combine,
     filled,
+    rival_of,
 )
 from avtrain.apps.progress import Progress, silent
 from avtrain.apps.video_file import VideoFile
@@ -149,6 +150,7 @@ def estimate_offset(
         offset_s=offset,
         confidence=float(posterior[near].sum()),
         margin=float(mean[best] - mean[~near].max()) if (~near).any() else 0.0,
+        rival=rival_of(offsets, mean, best),
         agreement=float((np.abs(own - offset) <= TOLERANCE_S + 1e-9).mean()),
         chance=chance_of(scores, rng=np.random.default_rng(0)),
         mean_score=float(mean[best]),

@@ -6,8 +6,8 @@ import numpy as np
 
 from avtrain.apps.video_file import VideoFile
 from avtrain.errors import VideoError
+from avtrain.methods.separation_inputs import GRAY
 
-GRAY = 128
 _MIN_SIDE_PX = 8
 _DIM = 0.35
 _LINE_COLOR = (255, 210, 0)

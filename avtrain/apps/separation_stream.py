@@ -8,6 +8,10 @@
                         [--------]        each weighted by a raised cosine; the sum of the
                             [--------]    weights is divided out
     outside   |~~~~~|                                               |~~~~|   no picture: off-screen
+
+Departures from the code that Owens and Efros 2018 released: there the first window that has a
+sample gives it, without a fade, a tail shorter than a window is lost, and sounds are mono and as
+loud as the network wants them.
 """
 
 from collections.abc import Iterable, Iterator

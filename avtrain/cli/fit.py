@@ -106,11 +106,13 @@ def fit(
     def read() -> tuple["SampleStore", Path, "FitConfig"]:
         shard_set = open_shard_mix(shards, parse_weights(mix))
         name = "+".join(Path(str(each)).resolve().name for each in shards)
-        folder = out or Path("runs") / f"{name}-{method or 'avid'}"
-        table = read_recipe(recipe, "fit")
+        table, settings = read_recipe(recipe, "fit"), (*assignments, *chosen)
+        folder = out
+        if folder is None:  # the method may stand in the recipe or in a setting
+            folder = Path("runs") / f"{name}-{build_settings(FitConfig, table, settings).method}"
         if resume and recipe is None:
             table = read_run(folder).config.model_dump(mode="json")
-        return shard_set, folder, build_settings(FitConfig, table, (*assignments, *chosen))
+        return shard_set, folder, build_settings(FitConfig, table, settings)
 
     with join_ranks(device) as this_device:
         shard_set, folder, config = together(read)

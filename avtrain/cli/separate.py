@@ -56,7 +56,7 @@ def separate(
     which the network hears, and as mp4 with the pictures at their full size; the mixture at that
     rate; a picture of the spectrograms; and metrics.json.
     """
-    from avtrain.apps.load import load_with, sees
+    from avtrain.apps.load import load_with
     from avtrain.apps.out_file import make_out_folder
     from avtrain.apps.regions import choose_regions
     from avtrain.apps.separate import write_movies, write_report, write_sounds
@@ -72,7 +72,7 @@ def separate(
     loaded, method = load_with(run, torch_device, seam="separate", instead="separation")
     make_out_folder(out, video=video)
     form = clip_form(method.clip, opened, keeps_aspect=False)
-    separator = RegionSeparator(method, torch_device, regions, sees=sees(loaded))
+    separator = RegionSeparator(method, torch_device, regions, sees=method.sees)
     facts = write_sounds(opened, form, separator, out, progress=progress_bar)
     movies = [] if no_movies else write_movies(opened, regions, out, progress=progress_bar)
     record = {
@@ -109,6 +109,6 @@ def _print_text(facts: "SeparationFacts", out: Path, *, to_stderr: bool) -> None
     if facts.tracks[0].level_db <= -60:
         lines.append("the sound is silent: there is nothing to separate")
     if not facts.has_order:
-        lines.append("this run hears and does not see: which part is which means nothing")
+        lines.append("this run does not know what is seen: which part is which means nothing")
     for line in lines:
         click.echo(line, err=to_stderr)

@@ -122,6 +122,11 @@ def verdict(found: "OffsetEstimate") -> str:
             f"not sure: the best offset, {found.offset_s:+.2f} s, is the last that was tried; "
             "try a larger --max-offset"
         )
+    if found.is_strong and found.rival is not None:
+        return (
+            f"not sure: {found.rival.offset_s:+.2f} s explains it nearly as well (a peak "
+            f"{found.rival.height:.0%} as high), as where a sound repeats; if anything, {what}"
+        )
     return f"not sure; if anything, {what}"
 
 

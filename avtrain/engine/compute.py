@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from avtrain.engine.config import ComputeConfig
 from avtrain.errors import AvtrainError
+from avtrain.models.batch_renorm import BatchNorm
 from avtrain.objectives.across_ranks import num_ranks
 
 
@@ -39,7 +40,7 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
             raise AvtrainError(
                 "compute.sync_batch_norm=true needs CUDA, this run is on the CPU; set it to false"
             )
-        nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
+        synchronize_batch_norm(networks)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes are the same in every step
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
@@ -48,6 +49,23 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
         lay_out_channels_last(networks)
     if config.compile:
         networks.compile()
+
+
+def synchronize_batch_norm(networks: nn.Module) -> None:
+    """Have torch's batch normalizations, in place, take their statistics over all ranks.
+
+    Raises:
+        AvtrainError: The networks have batch normalizations of their own, which would stay alone.
+    """
+    alone = [name for name, module in networks.named_modules() if isinstance(module, BatchNorm)]
+    if alone:
+        raise AvtrainError(
+            f"compute.sync_batch_norm=true does not reach {len(alone)} normalizations of these "
+            f"networks, such as {alone[0]}: each rank would go by its own part of the batch, as "
+            "in the published training. Set compute.sync_batch_norm=false; with few clips a rank, "
+            'take the network as a table with norm = "group", which knows no batch'
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
 
 
 def keep_small_convolutions_float32(networks: nn.Module) -> None:

@@ -113,7 +113,8 @@ class ComputeConfig(Spec):
     compile: bool = False
     """torch.compile of the networks: minutes before the first step, and a C++ compiler."""
     sync_batch_norm: bool = False
-    """Batch normalization over the batch of all ranks; CUDA only."""
+    """Batch normalization over the batch of all ranks; CUDA only, and not for the networks of sync
+    and separation: theirs go by the batch of a rank, as published."""
 
 
 class ScheduleConfig(Spec):

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from avdata import LOCK_NAME, folder_lock
+from avdata import LOCK_NAME, AvdataError, folder_lock
 from avtrain.engine.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -25,7 +25,7 @@ from avtrain.engine.run_folder import (
     holds_run,
     read_run,
 )
-from avtrain.errors import DataError, RunError
+from avtrain.errors import RunError
 from avtrain.objectives.across_ranks import rank
 
 
@@ -62,12 +62,13 @@ def take_place(run: Path, record: RunRecord, *, resume: bool, stack: ExitStack) 
         busy = RunError(
             f"{run} is in use by another `avtrain fit`; wait for it, or give another --out"
         )
+        is_new = not run.exists()
         stack.enter_context(folder_lock(run, busy=busy))
         if not holds_run(run):
             if resume:
                 read_run(run)  # says what is there instead
             create_run(run, record)
-            stack.push(partial(_forget_if_refused, run))
+            stack.push(partial(_forget_if_refused, run, is_new))
         found[:] = [load_latest_checkpoint(run)]
         return found[0].step if found[0] is not None else None
 
@@ -85,15 +86,19 @@ def take_place(run: Path, record: RunRecord, *, resume: bool, stack: ExitStack) 
 
 def _forget_if_refused(
     run: Path,
+    is_new: bool,
     kind: type[BaseException] | None,
     error: BaseException | None,
     traceback: TracebackType | None,
 ) -> None:
-    """A run that was refused before it did anything does not keep others out of its folder."""
-    if kind is not None and issubclass(kind, (DataError, RunError)):
+    """A run that was refused before it did anything leaves nothing behind, nor its new folder."""
+    if kind is not None and issubclass(kind, AvdataError):
         left = {path.name for path in run.iterdir()}
         if left <= {RECORD_NAME, LOCK_NAME}:
             (run / RECORD_NAME).unlink(missing_ok=True)
+            if is_new:
+                (run / LOCK_NAME).unlink(missing_ok=True)
+                run.rmdir()
 
 
 def _check_origin(checkpoint: Checkpoint, record: RunRecord, run: Path) -> None:

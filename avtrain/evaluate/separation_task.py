@@ -1,6 +1,5 @@
 """Separation on a shard set: mixtures of its samples, and how near what comes out is to both."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,25 +31,16 @@ from avtrain.evaluate.separation_metrics import (
     mixture_error_db,
     si_sdr,
 )
+from avtrain.evaluate.side_by_side import (
+    HiddenInTurn,
+    SeparatedMixtures,
+    crosswise_margin,
+    separate_side_by_side,
+)
 from avtrain.methods.separation import Separation
 from avtrain.methods.separation_inputs import SOURCE_RMS, cropped_pictures, equal_level
 
 _BOTH, _ON = "", "on/"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SeparatedMixtures:
-    """Mixtures and what was made of them; float32, b mixtures of n samples, one channel."""
-
-    sources: Tensor
-    """(b, 2, n): what is seen, then what is not."""
-    estimates: Tensor
-    """(b, 2, n): the same, as the method has it."""
-
-    @property
-    def mixture(self) -> Tensor:
-        """(b, n)."""
-        return self.sources.sum(dim=1)
 
 
 def separation(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptions) -> EvalResult:
@@ -60,6 +50,11 @@ def separation(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptio
         raise RunError(
             f"this evaluation takes mixtures apart, {type(method).__name__} does not; evaluate a "
             "run of separation"
+        )
+    if config.side_by_side and not method.sees:
+        raise RunError(
+            "separation.side_by_side=true asks whose sound is seen, and this run does not know; "
+            "set it to false, or evaluate a run with another objective than 'pit'"
         )
     _check_set(method, shards)
     table, where = read_sample_table(shards), str(shards.location)
@@ -97,7 +92,11 @@ def separation(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOptio
         for loaded in options.embed.progress(
             loader, total=len(item_lists), description="separation"
         ):
-            scores.add(_separate(method, loaded.batch.to(frozen.device), config))
+            batch = loaded.batch.to(frozen.device)
+            if config.side_by_side:
+                scores.add_hidden_in_turn(_separate_in_turn(method, batch, config))
+            else:
+                scores.add(_separate(method, batch, config))
     return scores.result(where=where)
 
 
@@ -163,6 +162,23 @@ def _separate(
     )
 
 
+@torch.no_grad()
+def _separate_in_turn(
+    method: Separation, batch: MixtureBatch, config: SeparationEvalConfig
+) -> HiddenInTurn:
+    """Mixtures of both halves of a batch, which are both in the picture."""
+
+    def separate(pictures: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        found = method.separate_pictures(pictures, mixture, form=config.sound)
+        return found.on, found.off
+
+    left, right = equal_level(batch.sound).chunk(2)
+    pictures = cropped_pictures(batch, static=method.config.view.static)
+    return separate_side_by_side(
+        separate, (pictures[: len(left)], pictures[len(left) :]), (left, right)
+    )
+
+
 class _Scores:
     """Adds up scores of mixtures.
 
@@ -207,6 +223,16 @@ class _Scores:
                 baseline = torch.tensor([getattr(theirs, name)], dtype=torch.float64)
                 self._note_pair(name, pair, baseline)
 
+    def add_hidden_in_turn(self, hidden: HiddenInTurn) -> None:
+        """Score both, and how well they fit together where nothing is silent."""
+        both = (hidden.left_hidden, hidden.right_hidden)
+        sounds = torch.cat([part for each in both for part in (each.sources, each.estimates)], 1)
+        margin = crosswise_margin(hidden)[~is_silent(sounds).any(dim=1)]
+        # the mixture as it is, twice, is as much like itself as like the other
+        self._note("crosswise_margin", margin, torch.zeros_like(margin))
+        for each in both:
+            self.add(each)
+
     def result(self, *, where: str) -> EvalResult:
         """Means over all windows of all mixtures.
 
@@ -225,6 +251,12 @@ class _Scores:
             f"both sources have an RMS of {SOURCE_RMS:g}; dB are means over {scored} mixtures, "
             "chance is the mixture as it is"
         ]
+        if self.config.side_by_side:
+            notes.append(
+                "both clips are in the picture, side by side, and each is hidden in turn; "
+                "crosswise_margin: correlation of what is seen with the one hidden and not seen "
+                "with the other, less that of outputs of the same name"
+            )
         if self.num_silent_sources:
             notes.append(f"{self.num_silent_sources} mixtures have a silent source: not scored")
         if self.num_silent_outputs:

@@ -144,12 +144,14 @@ class Separation(Method[MixtureBatch, SeparationInputs]):
     Departures:
         - Sounds come from masks on both channels, with the mixture's own phases and level;
           as published is `predicted-phase`, without its gain of 1.5.
+        - The spectrogram is of the mean of both channels for videos too, as in training; there the
+          released script takes the left one.
         - What lies outside of the published spectrogram at both ends of a clip is kept.
         - Of a batch of odd size, the clip half a batch further on is the other one.
         - Frames were stored with their aspect and are made square when they are cropped.
         - Weight decay is on all weights of more than one dimension with
           `optim.decay_vectors = false`, and not on those of the u-net alone.
-        - `output = "mask"`, `scale = "root"` and `phase = "wrapped"` are ours.
+        - `output = "mask"`, `scale = "root"`, `phase = "wrapped"` and `view.hidden_share` are ours.
     """
 
     num_calibration_clips = 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 SOURCE_RMS = 0.1
 MIXTURE_RMS = 0.02**0.5
 """Of two sources at `SOURCE_RMS` that have nothing to do with each other."""
+GRAY = 128
+"""Of parts of a picture that are hidden, as in the released code."""
+HIDDEN = GRAY * 2 / 255 - 1
+"""The same, as networks take it."""
 _RMS_FLOOR = 1e-4
 _INT16_MAX = 32767
 
@@ -95,9 +100,35 @@ def cropped_pictures(batch: MixtureBatch, *, static: bool) -> Float[Tensor, "b 3
     frames = batch.frames
     assert isinstance(frames, Tensor)
     if batch.crops is None:
-        return pictures_of(frames, static=static)
-    cut = crop_frames(frames, batch.crops, side_px=batch.crop_px)  # in [0, 1]
-    return stand_still(cut.mul_(2).sub_(1).transpose(1, 2), static=static)
+        pictures = pictures_of(frames, static=static)
+    else:
+        cut = crop_frames(frames, batch.crops, side_px=batch.crop_px)  # in [0, 1]
+        pictures = stand_still(cut.mul_(2).sub_(1).transpose(1, 2), static=static)
+    return pictures if batch.part is None else squeezed(pictures, batch.part)
+
+
+def squeezed(
+    pictures: Float[Tensor, "b 3 t h w"], part: Float[Tensor, "b 4"]
+) -> Float[Tensor, "b 3 t h w"]:
+    """Pictures of the same size that show each clip in a part of them, and gray around it.
+
+    Args:
+        pictures: In [-1, 1].
+        part: As in `MixtureBatch`.
+    """
+    left, top, right, bottom = part.unbind(dim=1)
+    zero = torch.zeros_like(left)
+    # from places in the new picture to those in the old one, both from -1 to 1
+    wide, high = 1 / (right - left), 1 / (bottom - top)
+    across = torch.stack([wide, zero, wide * (1 - left - right)], dim=1)
+    down = torch.stack([zero, high, high * (1 - top - bottom)], dim=1)
+    images = pictures.flatten(1, 2)  # of every frame and color
+    grid = F.affine_grid(
+        torch.stack([across, down], dim=1), list(images.shape), align_corners=False
+    )
+    # what lies outside is 0
+    moved = F.grid_sample(images - HIDDEN, grid, align_corners=False) + HIDDEN
+    return moved.view_as(pictures)
 
 
 def stand_still(

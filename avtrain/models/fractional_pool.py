@@ -4,6 +4,8 @@
 
 Reference: Graham 2014, "Fractional max-pooling", disjoint regions, random sequences; Owens and
 Efros 2018, released code: sound steps to video steps before the fusion.
+
+Departures: cells are even in evaluation; the released code draws them there too, from one seed.
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ class SameConv1d(nn.Conv1d):
 
     def forward(self, x: Float[Tensor, "b c n"]) -> Float[Tensor, "b c2 n2"]:
         """Outputs at every stride-th position."""
-        left, extra = _padding(x, self.kernel_size, self.stride)
-        if any(extra):
-            x = F.pad(x, _pad_right(extra))
+        x, left = _padded_right(x, self.kernel_size, self.stride)
         return F.conv1d(x, self.weight, self.bias, stride=self.stride, padding=left)
 
 
@@ -86,9 +84,7 @@ class SameConv3d(nn.Conv3d):
 
     def forward(self, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c2 t2 h2 w2"]:
         """Outputs at every stride-th position of each axis."""
-        left, extra = _padding(x, self.kernel_size, self.stride)
-        if any(extra):
-            x = F.pad(x, _pad_right(extra))
+        x, left = _padded_right(x, self.kernel_size, self.stride)
         return F.conv3d(x, self.weight, self.bias, stride=self.stride, padding=left)
 
 
@@ -108,9 +104,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "b c t f"]) -> Float[Tensor, "b c2 t2 f2"]:
         """Outputs at every stride-th position of each axis."""
-        left, extra = _padding(x, self.kernel_size, self.stride)
-        if any(extra):
-            x = F.pad(x, _pad_right(extra))
+        x, left = _padded_right(x, self.kernel_size, self.stride)
         return F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=left)
 
 
@@ -155,6 +149,14 @@ def _padding(
         for size, k, s in zip(x.shape[2:], kernel, strides, strict=True)
     ]
     return tuple(left for left, _ in sides), tuple(right - left for left, right in sides)
+
+
+def _padded_right(
+    x: Tensor, kernel: Sequence[int], strides: Sequence[int]
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The input with what its right needs more than its left, and what the left needs."""
+    left, extra = _padding(x, kernel, strides)
+    return (F.pad(x, _pad_right(extra)) if any(extra) else x), left
 
 
 def _pad_right(extra: Sequence[int]) -> list[int]:

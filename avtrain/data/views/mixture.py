@@ -20,6 +20,11 @@ from avtrain.data.views.pair_config import AudioViewConfig
 from avtrain.data.views.pair_reader import PairReader
 from avtrain.data.views.stored import read_stereo_window
 
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+"""All of the picture, as `MixtureBatch.part` has it."""
+_LEAST_SIDE = 0.4
+"""Of a box, in shares of the picture's width and height."""
+
 
 class MixtureReader:
     """Reads clips of one shard set into the slots of a batch; threads share it.
@@ -75,6 +80,7 @@ class MixtureReader:
             source=empty(dtype=torch.int64),
             other=empty(2, num_samples if self.off_screen else 0, dtype=torch.int16),
             has_other=empty(dtype=torch.bool),
+            part=empty(4, dtype=torch.float32) if view.hidden_share else None,
         )
 
     def last_start(self, sample: int) -> int:
@@ -101,15 +107,19 @@ class MixtureReader:
         height, width = view.crop_size(frames.height, frames.width)
         free = frames.height - height, frames.width - width
         top, left = free[0] // 2, free[1] // 2
-        flip, gain, moved = False, 1.0, 0
+        flip, gain, moved, part = False, 1.0, 0, WHOLE
         if rng is not None:
             top, left = int(rng.integers(free[0] + 1)), int(rng.integers(free[1] + 1))
             flip = bool(rng.random() < view.flip_probability)
             gain = 2 ** (view.gain_octaves * (2 * rng.random() - 1))
             moved = int(rng.integers(-view.jitter_frames, view.jitter_frames + 1))
+            if view.hidden_share and rng.random() < view.hidden_share:
+                part = draw_part(rng)
         box = CropBox(top=top, left=left, height=height, width=width)
         self._pairs.crop(batch, slot, frames, box, flip=flip)
         batch.gain.numpy()[slot] = gain
+        if batch.part is not None:
+            batch.part.numpy()[slot] = part
         batch.source.numpy()[slot] = self.table.source_index[sample]
         start_s = first_frame / self._pairs.fps(sample) + moved / view.fps
         # the sound of a flipped picture stays where it is, as published
@@ -138,6 +148,15 @@ class MixtureReader:
             out[:, skipped:] = read_stereo_window(
                 self.shards, sample, start=start + skipped, stop=start + out.shape[1]
             )
+
+
+def draw_part(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a half of the picture, or of a box anywhere in it."""
+    if rng.random() < 0.5:
+        return (0.0, 0.0, 0.5, 1.0) if rng.random() < 0.5 else (0.5, 0.0, 1.0, 1.0)
+    width, height = rng.uniform(_LEAST_SIDE, 1, 2)
+    left, top = rng.uniform(0, 1, 2) * (1 - width, 1 - height)
+    return float(left), float(top), float(left + width), float(top + height)
 
 
 class MixtureTrainView:

@@ -4,12 +4,13 @@ Letters: b clips, t video frames, h w pixels, n audio samples.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from avtrain.data.jpeg_decode import JpegFrames
+from avtrain.data.views.batch_tensors import moved, selected, tensors_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,6 +34,9 @@ class MixtureBatch:
     """int16 (b, 2, n): a sound without pictures, to be laid over the clip; or (b, 2, 0)."""
     has_other: Tensor
     """bool (b,): that sound is laid over it, and not that of another clip."""
+    part: Tensor | None = None
+    """float32 (b, 4): left, top, right and bottom of the part of the picture that shows the clip,
+    in shares of its width and height; None where all of all pictures does."""
 
     def __repr__(self) -> str:
         frames = self.frames
@@ -41,40 +45,12 @@ class MixtureBatch:
 
     def to(self, device: torch.device) -> "MixtureBatch":
         """The batch on the device; nothing waits for it. Encoded frames are decoded there."""
-        frames = self.frames
-        return MixtureBatch(
-            frames=_to(frames, device) if isinstance(frames, Tensor) else frames.to(device),
-            crops=None if self.crops is None else _to(self.crops, device),
-            crop_px=self.crop_px,
-            sound=_to(self.sound, device),
-            gain=_to(self.gain, device),
-            source=_to(self.source, device),
-            other=_to(self.other, device),
-            has_other=_to(self.has_other, device),
-        )
+        return moved(self, device)
 
     def select(self, clips: Sequence[int]) -> "MixtureBatch":
         """A copy of only these clips."""
-        rows = list(clips)
-        frames = self.frames
-        return MixtureBatch(
-            frames=frames[rows] if isinstance(frames, Tensor) else frames.select(rows),
-            crops=None if self.crops is None else self.crops[rows],
-            crop_px=self.crop_px,
-            sound=self.sound[rows],
-            gain=self.gain[rows],
-            source=self.source[rows],
-            other=self.other[rows],
-            has_other=self.has_other[rows],
-        )
+        return selected(self, clips)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors of the batch."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                yield value
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)
+        return tensors_of(self)

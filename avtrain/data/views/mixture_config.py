@@ -33,6 +33,10 @@ class MixtureViewConfig(Spec):
     jitter_frames: int = Field(default=0, ge=0)
     """In training the sound starts up to so many frames before or after its picture; 3 in the
     released code, where it is off."""
+    hidden_share: float = Field(default=0.0, ge=0, le=1)
+    """Of the clips, in training, the share that is squeezed into a part of its picture, the rest of
+    which is gray, as `avtrain separate` shows one person of several: into the left or the right
+    half, or as often into a box. 0 as published."""
     mono: bool = False
     """Ablation: both channels are their mean."""
     static: bool = False

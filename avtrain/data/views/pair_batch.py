@@ -5,12 +5,13 @@ m masks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from avtrain.data.jpeg_decode import JpegFrames
+from avtrain.data.views.batch_tensors import moved, selected, tensors_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -49,44 +50,12 @@ class PairBatch:
 
         Encoded frames are decoded there.
         """
-        frames = self.frames
-        return PairBatch(
-            frames=_to(frames, device) if isinstance(frames, Tensor) else frames.to(device),
-            crops=None if self.crops is None else _to(self.crops, device),
-            crop_px=self.crop_px,
-            sound=_to(self.sound, device),
-            color_factors=_to(self.color_factors, device),
-            color_orders=self.color_orders.clone(),  # the buffer may be filled again before its use
-            gain=_to(self.gain, device),
-            time_spans=_to(self.time_spans, device),
-            band_spans=_to(self.band_spans, device),
-            source=_to(self.source, device),
-        )
+        return moved(self, device, stay=("color_orders",))
 
     def select(self, clips: Sequence[int]) -> "PairBatch":
         """A copy of only these clips."""
-        rows = list(clips)
-        frames = self.frames
-        return PairBatch(
-            frames=frames[rows] if isinstance(frames, Tensor) else frames.select(rows),
-            crops=None if self.crops is None else self.crops[rows],
-            crop_px=self.crop_px,
-            sound=self.sound[rows],
-            color_factors=self.color_factors[rows],
-            color_orders=self.color_orders[rows],
-            gain=self.gain[rows],
-            time_spans=self.time_spans[rows],
-            band_spans=self.band_spans[rows],
-            source=self.source[rows],
-        )
+        return selected(self, clips)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors of the batch."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                yield value
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)
+        return tensors_of(self)

@@ -4,12 +4,13 @@ Letters: b clips, t video frames, h w pixels, k windows of sound, n audio sample
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from avtrain.data.jpeg_decode import JpegFrames
+from avtrain.data.views.batch_tensors import moved, selected, tensors_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,38 +41,12 @@ class SyncBatch:
 
     def to(self, device: torch.device) -> "SyncBatch":
         """The batch on the device; nothing waits for it. Encoded frames are decoded there."""
-        frames = self.frames
-        return SyncBatch(
-            frames=_to(frames, device) if isinstance(frames, Tensor) else frames.to(device),
-            crops=None if self.crops is None else _to(self.crops, device),
-            crop_px=self.crop_px,
-            sound=_to(self.sound, device),
-            delay_s=_to(self.delay_s, device),
-            valid=_to(self.valid, device),
-            source=_to(self.source, device),
-        )
+        return moved(self, device)
 
     def select(self, clips: Sequence[int]) -> "SyncBatch":
         """A copy of only these clips."""
-        rows = list(clips)
-        frames = self.frames
-        return SyncBatch(
-            frames=frames[rows] if isinstance(frames, Tensor) else frames.select(rows),
-            crops=None if self.crops is None else self.crops[rows],
-            crop_px=self.crop_px,
-            sound=self.sound[rows],
-            delay_s=self.delay_s[rows],
-            valid=self.valid[rows],
-            source=self.source[rows],
-        )
+        return selected(self, clips)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors of the batch."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                yield value
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)
+        return tensors_of(self)

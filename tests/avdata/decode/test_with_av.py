@@ -12,6 +12,7 @@ import pytest
 from avdata.config import LimitsConfig
 from avdata.decode import picture_run
 from avdata.decode.clip import DecodedClip
+from avdata.decode.playback import media_facts
 from avdata.decode.with_av import decode_clip
 from avdata.errors import FailureReason, MediaError
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
@@ -245,6 +246,21 @@ def test_pictures_alone_are_upright_and_square(
     assert (clip.video.width_px, clip.video.height_px) == size
     sizes = {decode_frame(jpeg).shape for jpeg in jpegs(clip)}
     assert sizes == {(size[1], size[0], 3)}
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "h264", "copy"])
+def test_pixels_are_as_wide_as_the_container_alone_says(codec: str, tmp_path: Path) -> None:
+    path = make_counter(tmp_path / "square.mp4", fps=Fraction(25), num_frames=50)
+    wide = tmp_path / "wide.mkv"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
+    subprocess.run([*command, "-c", "copy", "-aspect", "10:3", str(wide)], check=True)
+    spec = VideoSpec.model_validate({"short_side_px": 48, "codec": codec})
+    video = decode(wide, video=spec, audio=None).video
+    assert video is not None
+    assert video.pixel_aspect == pytest.approx(4 / 3, rel=1e-3)  # 160x64 as 10:3
+    assert (video.width_px, video.height_px) == (160, 48)
+    facts = media_facts(wide, LimitsConfig()).pictures  # as the applications see it
+    assert facts is not None and (facts.width_px, facts.height_px) == (214, 64)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How late sound is: evidence added up as the equations say, and movies with known offsets."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import torch
 from flash_and_beep import MOVIES, Movie, make
 
 from avdata.synthetic.movie import write_movie
-from avtrain.apps.offset_evidence import OUTLIERS, OffsetEstimate, chance_of, combine
+from avtrain.apps.offset_evidence import (
+    MOST_RIVAL,
+    OUTLIERS,
+    OffsetEstimate,
+    chance_of,
+    combine,
+    rival_of,
+)
 from avtrain.apps.offset_scan import ScanOptions, WindowScorer, estimate_offset
 from avtrain.apps.video_file import VideoFile, open_video
 from avtrain.apps.windows import clip_form
@@ -63,6 +71,41 @@ def test_agreement_by_chance_is_known_for_what_it_is() -> None:
     assert chance_of(noise[0][:2], rng=rng) is None
 
 
+def test_a_rival_is_another_peak_and_not_a_shoulder() -> None:
+    offsets = np.linspace(-1, 1, 51)
+
+    def bump(center_s: float, height: float, width_s: float = 0.05) -> np.ndarray:
+        return height * np.exp(-(((offsets - center_s) / width_s) ** 2))
+
+    best = int(np.abs(offsets - 0.2).argmin())
+    for scale in (1.0, 0.01):  # logits have no unit
+        found = rival_of(offsets, scale * (bump(0.2, 10) + bump(-0.4, 7) + bump(0.8, 4)) - 3, best)
+        assert found is not None
+        assert (found.offset_s, found.height) == pytest.approx((-0.4, 0.7), abs=1e-4)
+    assert rival_of(offsets, bump(0.2, 10) + bump(0.3, 9.5), best) is None  # within the tolerance
+    rng = np.random.default_rng(0)
+    wide = bump(0.2, 10, width_s=1.0) + rng.uniform(0, 0.2, len(offsets))
+    assert rival_of(offsets, wide, best) is None
+    edge = rival_of(offsets, bump(0.2, 10) + bump(-1.0, 9), best)  # its peak may lie beyond
+    assert edge is not None and edge.offset_s == -1.0
+    assert rival_of(offsets, np.zeros(51), best) is None
+
+
+def test_a_metronome_is_not_sure_which_of_its_beats_it_is(
+    flash_and_beep: Any, tmp_path: Path
+) -> None:
+    period_s = 0.4
+    regular = [0.3 + period_s * i for i in range(16)]
+    path = _shifted(tmp_path / "movie.mp4", 0.1, events=regular)
+    found = _estimate(open_video(path, purpose="a test"), flash_and_beep)
+    assert found.rival is not None and found.rival.height > MOST_RIVAL and not found.is_sure
+    beats = (found.rival.offset_s - found.offset_s) / period_s
+    assert abs(beats) > 0.5 and beats == pytest.approx(round(beats), abs=0.15)
+    path = _shifted(tmp_path / "other.mp4", 0.1)
+    uneven = _estimate(open_video(path, purpose="a test"), flash_and_beep)
+    assert uneven.is_sure and (uneven.rival is None or uneven.rival.height < 0.6)
+
+
 @pytest.mark.parametrize(
     "name", ["30 fps", "29.97 fps", "7 fps", "variable rate", "B-frames", "late video", "mkv", "ts"]
 )
@@ -90,9 +133,16 @@ def test_the_offset_is_found_with_its_sign(
         assert window.score > window.score_as_is
 
 
-def _shifted(path: Path, offset_s: float, *, seconds: float = 7.0, silent: bool = False) -> Path:
-    """Flashes at uneven times, and beeps `offset_s` later."""
-    rate, events = 16000, [0.9, 1.63, 3.1, 4.0, 5.71, 6.2]
+def _shifted(
+    path: Path,
+    offset_s: float,
+    *,
+    seconds: float = 7.0,
+    silent: bool = False,
+    events: Sequence[float] = (0.9, 1.63, 3.1, 4.0, 5.71, 6.2),
+) -> Path:
+    """Flashes, at uneven times unless told otherwise, and beeps `offset_s` later."""
+    rate = 16000
     times = np.arange(round(seconds * 30)) / 30
     lit = [any(t <= s < t + 0.2 for t in events) for s in times]
     sound = np.zeros((round(seconds * rate), 1), np.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from avdata import LimitsConfig, stream_sound
 from avdata.synthetic.movie import write_movie
-from avtrain.apps.regions import GRAY, Region, choose_regions
+from avtrain.apps.regions import Region, choose_regions
 from avtrain.apps.separation_stream import (
     RegionSeparator,
     SeparatedBlock,
@@ -22,6 +22,7 @@ from avtrain.apps.separation_stream import (
 from avtrain.apps.video_file import VideoFile, open_video
 from avtrain.apps.windows import clip_form, read_windows
 from avtrain.errors import VideoError
+from avtrain.methods.separation_inputs import GRAY
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 RATE_HZ = 16000

@@ -109,6 +109,27 @@ def test_flip_crop_and_level(shard_set: Path) -> None:
     assert len(lefts) > 20
 
 
+def test_a_share_of_the_clips_is_shown_in_a_part_of_the_picture(shard_set: Path) -> None:
+    parts = {}
+    for share in (0.0, 0.5):
+        view = PLAIN.model_copy(update={"hidden_share": share})
+        train = MixtureTrainView(_reader(shard_set, view), seed=1, pin_memory=False)
+        batch = _filled(train, *((i % 4, i) for i in range(200)))
+        parts[share] = batch.part
+        moved = batch.select([3, 1]).to(torch.device("cpu")).part
+        assert moved is None if batch.part is None else torch.equal(moved, batch.part[[3, 1]])
+    assert parts[0.0] is None and parts[0.5] is not None
+    left, top, right, bottom = parts[0.5].unbind(dim=1)
+    assert (left >= 0).all() and (top >= 0).all() and (right <= 1).all() and (bottom <= 1).all()
+    assert ((right - left) > 0.39).all() and ((bottom - top) > 0.39).all()
+    whole = (parts[0.5] == torch.tensor([0.0, 0, 1, 1])).all(dim=1)
+    left_half, right_half = (
+        (parts[0.5] == torch.tensor(half)).all(dim=1) for half in ([0.0, 0, 0.5, 1], [0.5, 0, 1, 1])
+    )
+    assert 75 < int(whole.sum()) < 125
+    assert 12 < int(left_half.sum()) < 40 and 12 < int(right_half.sum()) < 40
+
+
 def test_sound_may_be_moved(shard_set: Path) -> None:
     view = PLAIN.model_copy(update={"jitter_frames": 3})
     reader = _reader(shard_set, view)

@@ -9,13 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from avdata import build_settings
-from avtrain.engine.compute import autocast, lay_out_channels_last, set_up_compute
+from avtrain.engine.compute import (
+    autocast,
+    lay_out_channels_last,
+    set_up_compute,
+    synchronize_batch_norm,
+)
 from avtrain.engine.config import ComputeConfig, FitConfig
 from avtrain.engine.optim import make_optimizer
 from avtrain.engine.step import TrainStep
 from avtrain.errors import AvtrainError
 from avtrain.methods import Method
-from avtrain.models import AUDIO_VISUAL_PRESETS, ProjectionConfig, build_audio_visual
+from avtrain.models import (
+    AUDIO_VISUAL_PRESETS,
+    MULTISENSORY_PRESETS,
+    ProjectionConfig,
+    build_audio_visual,
+    build_multisensory,
+)
 from avtrain.objectives import LossOutput
 
 CPU = torch.device("cpu")
@@ -107,6 +118,25 @@ def test_sync_batch_norm_of_one_rank_is_batch_norm() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     set_up_compute(net, ComputeConfig(sync_batch_norm=True), CPU)
     assert type(net[1]) is nn.BatchNorm2d
+
+
+def test_sync_batch_norm_changes_torchs_own() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    synchronize_batch_norm(net)
+    assert type(net[1]) is nn.SyncBatchNorm
+
+
+@pytest.mark.parametrize("kind", ["renorm", "batch"])
+def test_sync_batch_norm_is_refused_where_it_would_change_nothing(kind: str) -> None:
+    config = MULTISENSORY_PRESETS["multisensory-tiny"].model_copy(update={"norm": kind})
+    with torch.device("meta"):
+        net = build_multisensory(config)
+    text = r"does not reach \d+ normalizations .* sound.conv1.norm: .* Set .*=false; .*group"
+    with pytest.raises(AvtrainError, match=text):
+        synchronize_batch_norm(net)
+    with torch.device("meta"):
+        of_examples = build_multisensory(config.model_copy(update={"norm": "group"}))
+    synchronize_batch_norm(of_examples)
 
 
 @pytest.mark.gpu

@@ -136,6 +136,19 @@ def test_sounds_without_pictures(
     assert result["metrics"] != _metrics(_evaluate(run, sounding_set, *sets))["metrics"]
 
 
+def test_side_by_side_each_sample_is_hidden_once(run: Path, sounding_set: Path) -> None:
+    settings = ("separation.side_by_side=true", "separation.bss=false")
+    sets = [part for item in settings for part in ("--set", item)]
+    result = _metrics(_evaluate(run, sounding_set, *sets))
+    assert result["num_samples"] == 8  # 4 pairs
+    assert -2 <= result["metrics"]["crosswise_margin"] <= 2
+    assert result["chance"]["crosswise_margin"] == 0
+    assert "assignment_accuracy" in result["metrics"]
+    assert any("each is hidden in turn" in note for note in result["notes"])
+    done = _evaluate(run, sounding_set, *sets, "--set", "separation.off_screen.shards=other")
+    assert done.exit_code == 2 and "sounds of off_screen.shards have no pictures" in done.stderr
+
+
 def test_blind_runs_are_scored_in_their_better_order(sounding_set: Path, tmp_path: Path) -> None:
     folder = _run(
         sounding_set, tmp_path / "pit", "separation.objective=pit", "separation.use_video=false"
@@ -143,6 +156,8 @@ def test_blind_runs_are_scored_in_their_better_order(sounding_set: Path, tmp_pat
     result = _metrics(_evaluate(folder, sounding_set, "--set", "separation.bss=false"))
     assert "assignment_accuracy" not in result["metrics"]
     assert any("does not know what is seen" in note for note in result["notes"])
+    done = _evaluate(folder, sounding_set, "--set", "separation.side_by_side=true")
+    assert done.exit_code == 2 and "asks whose sound is seen, and this run does" in done.stderr
 
 
 def test_the_table_has_decibels(run: Path, sounding_set: Path) -> None:

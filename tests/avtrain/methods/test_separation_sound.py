@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from avtrain.data.views.mixture_batch import MixtureBatch
 from avtrain.evaluate.separation_metrics import si_sdr
 from avtrain.methods.separation_inputs import (
+    HIDDEN,
     MIXTURE_RMS,
     SOURCE_RMS,
     SpectrogramConfig,
@@ -20,6 +22,7 @@ from avtrain.methods.separation_inputs import (
     pictures_of,
     sounds_to_mix,
     spectrum_frames,
+    squeezed,
     waveform_of,
 )
 from avtrain.methods.separation_sound import SoundForm, sound_of
@@ -157,6 +160,21 @@ def test_sounds_without_pictures_take_the_place_of_clips() -> None:
     assert torch.equal(on, level)
     assert torch.equal(off[1::2], other[1::2])  # as has_other says
     assert torch.equal(off[0], level[2]) and torch.equal(off[2], level[0])
+
+
+def test_a_clip_is_squeezed_into_a_part_of_its_picture() -> None:
+    pictures = torch.rand((4, 3, 2, 24, 32), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    parts = [(0, 0, 1, 1), (0.5, 0, 1, 1), (0, 0, 0.5, 1), (0.25, 0.25, 0.75, 0.75)]
+    found = squeezed(pictures, torch.tensor(parts))
+    assert found.shape == pictures.shape
+    torch.testing.assert_close(found[0], pictures[0], atol=1e-4, rtol=0)
+    narrow = F.avg_pool3d(pictures, (1, 1, 2))
+    torch.testing.assert_close(found[1, ..., 16:], narrow[1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[2, ..., :16], narrow[2], atol=1e-4, rtol=0)
+    small = F.avg_pool3d(pictures[3], (1, 2, 2))
+    torch.testing.assert_close(found[3, :, :, 6:18, 8:24], small, atol=1e-4, rtol=0)
+    for gray in (found[1, ..., :16], found[2, ..., 16:], found[3, :, :, :6], found[3, ..., 24:]):
+        torch.testing.assert_close(gray, torch.full_like(gray, HIDDEN))
 
 
 def test_inputs_of_the_network() -> None:
