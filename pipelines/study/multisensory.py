@@ -2,6 +2,7 @@
 
     python pipelines/study/multisensory.py --out out/multisensory             3 seeds
     python pipelines/study/multisensory.py --out ... --parts ab --seeds 1 --grid TRAIN TEST
+    python pipelines/study/multisensory.py --out ... --grid TRAIN TEST --sounds ESC10
 
 Synthesizes scenes with known answers, cuts out the mouths of GRID's speaker where --grid gives the
 two folders, trains every run of `multisensory_runs.py` with `avtrain fit`, measures it with
@@ -10,10 +11,7 @@ stopped. OUT/results has the commands of every run.
 """
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -21,22 +19,18 @@ from pathlib import Path
 
 import click
 from claim_table import claim_rows, markdown_table
+from logged_command import run_logged
 from multisensory_claims import CLAIMS
-from multisensory_runs import (
-    PIPELINES,
-    SCENES,
-    SPEECH_BUILDS,
-    SPEECH_SETS,
-    Measurement,
-    PlannedRun,
-    runs_of_parts,
-)
+from multisensory_runs import Measurement, PlannedRun, runs_of_parts
+from multisensory_sets import GivenData, make_set
 
 from avdata import available_cores
 
 LETTERS = "".join(sorted({claim.part for claim in CLAIMS}))
-SPEECH_PARTS = "bde"
+SPEECH_PARTS = "bdef"
 """That need GRID."""
+SOUND_PARTS = "f"
+"""That need ESC-10 too."""
 
 Key = tuple[str, int]
 """Name and seed of a run."""
@@ -67,7 +61,7 @@ class Study:
         Raises:
             ClickException: It failed; the text names its log.
         """
-        return _command("avtrain", words, log=log, num_threads=self.num_threads)
+        return run_logged("avtrain", words, log=log, num_threads=self.num_threads)
 
 
 @click.command()
@@ -80,6 +74,11 @@ class Study:
     nargs=2,
     help="Folders of GRID's training and test sentences, each with a labels.csv.",
 )
+@click.option(
+    "--sounds",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of ESC-10, with its labels.csv: columns file, fold, category.",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Of each training, in place of its own.")
 @click.option("--clips", type=click.IntRange(min=24), help="Of each set, in place of its own.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time [default: one a core].")
@@ -89,6 +88,7 @@ def main(
     seeds: int,
     parts: str | None,
     grid: tuple[Path, Path] | None,
+    sounds: Path | None,
     steps: int | None,
     clips: int | None,
     jobs: int | None,
@@ -98,9 +98,12 @@ def main(
     if strange := sorted(set(parts or "") - set(LETTERS)):
         raise click.UsageError(f"--parts {parts}: there is no {', '.join(strange)}, but {LETTERS}")
     if parts is None:
-        parts = "".join(letter for letter in LETTERS if grid or letter not in SPEECH_PARTS)
+        missing = ("" if grid else SPEECH_PARTS) + ("" if sounds else SOUND_PARTS)
+        parts = "".join(letter for letter in LETTERS if letter not in missing)
     if not grid and set(parts) & set(SPEECH_PARTS):
         raise click.UsageError(f"--parts {parts}: speech needs --grid TRAIN TEST")
+    if not sounds and set(parts) & set(SOUND_PARTS):
+        raise click.UsageError(f"--parts {parts}: sounds without pictures need --sounds FOLDER")
     out = out.resolve()
     _keep_form(out, steps=steps, clips=clips)
     jobs = jobs or available_cores()
@@ -108,8 +111,11 @@ def main(
         out=out, steps=steps, device=device, num_threads=max(1, available_cores() // jobs)
     )
     planned = runs_of_parts(parts)
-    for name in dict.fromkeys(run.shards for run in planned):
-        _make_set(out, name, clips=clips, grid=grid)
+    names = dict.fromkeys(run.shards for run in planned)
+    if set(parts) & set(SOUND_PARTS):
+        names["sounds"] = None
+    for name in names:
+        make_set(out, name, GivenData(grid=grid, sounds=sounds), clips=clips)
     runs = {(run.name, seed): run for seed in range(seeds) for run in planned}
     results = _make_all(study, runs, jobs)
     _report(out, parts, seeds, results)
@@ -122,28 +128,6 @@ def _keep_form(out: Path, *, steps: int | None, clips: int | None) -> None:
         raise click.UsageError(f"{out} holds a study of {kept}, asked for is {form}; give another")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(form))
-
-
-def _make_set(out: Path, name: str, *, clips: int | None, grid: tuple[Path, Path] | None) -> None:
-    """Make a shard set that is missing, under OUT/sets, of media under OUT/media."""
-    shards, log = out / "sets" / name, out / "logs" / f"set-{name}.txt"
-    if (shards / "dataset.json").exists():
-        return
-    click.echo(f"set {name} -> {shards}", err=True)
-    if name in SPEECH_SETS:
-        assert grid is not None
-        media = out / "media" / "speech"
-        words = ("prepare", *grid, "--out", media, "--whole", "--label", "command")
-        words += ("--limit", clips, "--tested", clips // 3) if clips else ("--tested", 256)
-        _command(PIPELINES / "grid_words.py", words, log=log)
-        options = SPEECH_BUILDS[name]
-    else:
-        scenes, media = SCENES[name], out / "media" / name
-        words = ("synth", media, "--clips", clips or scenes.clips, "--seed", scenes.seed)
-        _command("avdata", (*words, *scenes.words), log=log)
-        options = ("--recipe", str(scenes.recipe))
-    words = ("build", "--source", media / "listing.csv", "--media", media, "--out", shards)
-    _command("avdata", (*words, *options), log=log)
 
 
 def _make_all(study: Study, runs: dict[Key, PlannedRun], jobs: int) -> dict[Key, RunResult]:
@@ -188,7 +172,7 @@ def _make(study: Study, planned: PlannedRun, seed: int) -> RunResult:
         settings = [f"seed={seed}", "data.loader_threads=1", "log.tensorboard=false"]
         if study.steps is not None:
             settings.append(f"schedule.max_steps={study.steps}")
-        settings += planned.settings
+        settings += [_with_sets(text, study) for text in planned.settings]
         sets = [word for text in settings for word in ("--set", text)]
         commands.append(("fit", shards, "--out", run, *common, *sets))
         study.avtrain(*commands[-1], log=log)
@@ -219,10 +203,15 @@ def _eval_words(
 ) -> tuple[object, ...]:
     words: tuple[object, ...] = ("eval", run, shards, "--task", measured.task, "--json")
     words += ("--recipe", planned.recipe, "--device", study.device, "--set", f"seed={seed}")
-    words += ("--loader-threads", 1, "--no-cache", *measured.options)
+    words += ("--loader-threads", 1, "--no-cache")
+    words += tuple(_with_sets(word, study) for word in measured.options)
     if measured.needs_boxes:
         words += ("--boxes", study.out / "media" / planned.shards / "ground_truth.jsonl")
     return words
+
+
+def _with_sets(text: str, study: Study) -> str:
+    return text.replace("{sets}", str(study.out / "sets"))
 
 
 def _result_path(out: Path, key: Key) -> Path:
@@ -248,40 +237,6 @@ def _report(out: Path, parts: str, seeds: int, results: dict[Key, RunResult]) ->
     }
     (out / "study.json").write_text(json.dumps(report, indent=1))
     click.echo(f"{text}\n-> {out / 'study.md'}")
-
-
-def _command(
-    program: str | Path, words: tuple[object, ...], *, log: Path, num_threads: int | None = None
-) -> str:
-    """Standard output of a command of this project; what it says goes into the log.
-
-    Raises:
-        ClickException: It failed.
-    """
-    start = [sys.executable, str(program)] if isinstance(program, Path) else _module(program)
-    environment = dict(os.environ)
-    if num_threads is not None:
-        environment["OMP_NUM_THREADS"] = str(num_threads)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        file.write(shlex.join([str(program), *map(str, words)]) + "\n")
-        file.flush()
-        done = subprocess.run(
-            [*start, *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        file.write(done.stdout)
-    if done.returncode:
-        raise click.ClickException(f"{program} ended with {done.returncode}; {log} says why")
-    return done.stdout
-
-
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", name]
 
 
 if __name__ == "__main__":

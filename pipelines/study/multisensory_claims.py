@@ -125,4 +125,21 @@ CLAIMS: Claims = (
         worse="words-silent",
         measures=("finetune/top1",),
     ),
+    Threshold(
+        part="f",
+        claim="speech is separated from sounds without pictures: SI-SDR over the mixture "
+        "(GRID, ESC-10)",
+        paper=OWENS,
+        run="speech-over-sounds",
+        measure="separation/on/si_sdr_gain_db",
+        above=0.0,
+    ),
+    Threshold(
+        part="f",
+        claim="the picture tells which is the speech (GRID, ESC-10)",
+        paper=OWENS,
+        run="speech-over-sounds",
+        measure="separation/assignment_accuracy",
+        above="separation/assignment_accuracy|chance",
+    ),
 )

@@ -2,16 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-PIPELINES = Path(__file__).resolve().parents[1]
-
-SetName = Literal["strikes", "scenes", "speech", "speech8"]
-SPEECH_SETS = ("speech", "speech8")
-"""Made of GRID."""
-
-SYNC_RECIPE = PIPELINES / "sync_tiny.toml"
-SEPARATION_RECIPE = PIPELINES / "separation_tiny.toml"
+from multisensory_sets import SEPARATION_RECIPE, SYNC_RECIPE, SetName
 
 RANDOM_PAIRING = ("sync.negatives.easy_share_start=1", "sync.negatives.easy_share_end=1")
 WORDS = (
@@ -55,6 +47,7 @@ class PlannedRun:
     recipe: Path
     measured: tuple[Measurement, ...]
     settings: tuple[str, ...] = ()
+    """{sets} in them, and in the options of measurements, is the folder of all sets."""
     run_of: str | None = None
     """Measure the run of this name: nothing else is trained."""
 
@@ -120,6 +113,27 @@ PLANNED_RUNS = (
         settings=("schedule.max_steps=1200",),
     ),
     PlannedRun(
+        name="speech-over-sounds",
+        part="f",
+        shards="speech8",
+        recipe=SEPARATION_RECIPE,
+        measured=(
+            Measurement(
+                task="separation",
+                options=(
+                    *("--set", "separation.other_label=false"),
+                    *("--set", "separation.off_screen.shards={sets}/sounds"),
+                    *("--set", "separation.off_screen.split=test"),
+                ),
+            ),
+        ),
+        settings=(
+            "separation.off_screen.shards={sets}/sounds",
+            "separation.off_screen.split=train",
+            "schedule.max_steps=400",
+        ),
+    ),
+    PlannedRun(
         name="speech-pairing",
         part="e",
         shards="speech",
@@ -140,51 +154,3 @@ PLANNED_RUNS = (
 def runs_of_parts(parts: str) -> tuple[PlannedRun, ...]:
     """The runs that the claims with these letters need, in an order that may be made in."""
     return tuple(run for run in PLANNED_RUNS if set(run.part) & set(parts))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scenes:
-    """Synthesized clips of a set, as the head of its recipe has them."""
-
-    clips: int
-    seed: int
-    words: tuple[str, ...]
-    """Of `avdata synth`."""
-    recipe: Path
-
-
-def _set(*settings: str) -> tuple[str, ...]:
-    return tuple(word for text in settings for word in ("--set", text))
-
-
-SCENES: dict[SetName, Scenes] = {
-    "strikes": Scenes(
-        clips=1400,
-        seed=0,
-        words=(
-            *("--duration", "6"),
-            *_set("fps=30", "size_px=80", "max_objects=1", "off_screen_probability=0"),
-            *_set("silent_probability=0.5", "min_radius=0.12", "max_radius=0.25"),
-        ),
-        recipe=SYNC_RECIPE,
-    ),
-    "scenes": Scenes(
-        clips=1200,
-        seed=5,
-        words=(
-            *("--duration", "4", "--size", "72"),
-            *_set("fps=15", "max_objects=1", "off_screen_probability=0"),
-            *_set("silent_probability=0.2", "min_radius=0.12", "max_radius=0.25"),
-        ),
-        recipe=SEPARATION_RECIPE,
-    ),
-}
-
-SPEECH_BUILDS: dict[SetName, tuple[str, ...]] = {
-    "speech": (
-        *("--recipe", str(SYNC_RECIPE)),
-        *_set("video.fps=25", "video.short_side_px=56"),
-    ),
-    "speech8": ("--recipe", str(SEPARATION_RECIPE)),
-}
-"""Options of `avdata build`."""

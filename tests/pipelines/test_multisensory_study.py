@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from claim_table import Comparison
 from multisensory_claims import CLAIMS
-from multisensory_runs import PLANNED_RUNS, SCENES, SPEECH_BUILDS, SPEECH_SETS, runs_of_parts
+from multisensory_runs import PLANNED_RUNS, runs_of_parts
+from multisensory_sets import SCENES, SPEECH_BUILDS
 
 from avdata import build_settings, read_recipe
 from avtrain.engine.config import FitConfig
@@ -36,7 +37,7 @@ def test_settings_of_every_run_are_valid(planned) -> None:
     assert config.method in ("sync", "separation")
     names = [run.name for run in runs_of_parts(planned.part)]
     assert planned.run_of is None or names.index(planned.run_of) < names.index(planned.name)
-    assert planned.shards in (SPEECH_BUILDS if planned.shards in SPEECH_SETS else SCENES)
+    assert planned.shards in {**SPEECH_BUILDS, **SCENES}
 
 
 def study(out: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -71,8 +72,9 @@ def test_the_study_from_nothing_to_its_table_and_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--parts", "ax"), "no x, but abcde"),
+        (("--parts", "ax"), "no x, but abcdef"),
         (("--parts", "b"), "needs --grid TRAIN TEST"),
+        (("--parts", "f", "--grid", ".", "."), "need --sounds FOLDER"),
     ],
 )
 def test_wrong_parts(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
