@@ -9,6 +9,7 @@ import heapq
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,9 @@ _EXACT_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm"})
 _VIDEO_IN_MP4 = frozenset({"h264", "hevc", "mpeg4", "av1", "vp9"})
 _AUDIO_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 _CLOCK_UNIT = 1_000_000
+_MEASURED_PACKETS = 100
+_LATE_S = 0.02
+"""Pictures that start later than this leave the start of the file to the sound."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +77,12 @@ def write_shifted(
     """
     container = CONTAINERS[out.suffix.lower()]
     rate = aac_rate_hz(video.sound_rate_hz)
-    sound = MovieSound(blocks=_moved_sound(video, rate, earlier_s), sample_rate_hz=rate)
     with media_faults(video.path):
-        facts = _what_can_be_copied(video, container)
+        end_s = _end_s(video) if earlier_s < 0 else float("inf")
+        sound = MovieSound(blocks=_moved_sound(video, rate, earlier_s, end_s), sample_rate_hz=rate)
+        facts = _what_can_be_copied(video, container, earlier_s)
         if facts.pictures:
-            _remux(video, out, earlier_s, None if facts.sound else sound)
+            _remux(video, out, earlier_s, end_s, None if facts.sound else sound)
             return facts
         write_movie_file(
             out,
@@ -91,7 +96,7 @@ def write_shifted(
     return CopyFacts(pictures=False, sound=False)
 
 
-def _what_can_be_copied(video: VideoFile, container: str) -> CopyFacts:
+def _what_can_be_copied(video: VideoFile, container: str, earlier_s: float) -> CopyFacts:
     with open_media(video.path, video.limits) as given:
         exact = bool(set(given.format.name.split(",")) & _EXACT_CONTAINERS)
         pictures, sound = pick_video(given, video.limits), pick_audio(given, video.limits)
@@ -106,7 +111,21 @@ def _what_can_be_copied(video: VideoFile, container: str) -> CopyFacts:
             for stream, known in ((pictures, _VIDEO_IN_MP4), (sound, _AUDIO_IN_MP4))
         )
         timed = exact and same_shape and can_show and _all_timed(given, pictures)
-    return CopyFacts(pictures=timed, sound=exact and can_play)
+    keeps_length = earlier_s >= 0 or (
+        # where only sound holds the file's start, packets that move from it would cut it off
+        video.start_s <= _LATE_S
+        # and its end moves by half a packet
+        and _longest_packet_s(video) <= 2 / (video.fps or 25)
+    )
+    return CopyFacts(pictures=timed, sound=exact and can_play and keeps_length)
+
+
+def _longest_packet_s(video: VideoFile) -> float:
+    """Of the first packets of the sound: 23 ms of AAC at 44.1 kHz, 128 ms at 8 kHz."""
+    with open_media(video.path, video.limits) as given:
+        packets = islice(given.demux(pick_audio(given, video.limits)), _MEASURED_PACKETS)
+        lengths = [float((p.duration or 0) * p.time_base) for p in packets if p.time_base]
+    return max(lengths, default=0.0)
 
 
 def _holds(container: str, codec: str, in_mp4: frozenset[str]) -> bool:
@@ -127,7 +146,24 @@ def _all_timed(given: InputContainer, stream: VideoStream) -> bool:
     return is_ordered
 
 
-def _remux(video: VideoFile, out: Path, earlier_s: float, sound: MovieSound | None) -> None:
+def _end_s(video: VideoFile) -> float:
+    """Until when there are pictures or sound; a header may claim more, or less."""
+    rate = 8000
+    sound = stream_sound(video.path, video.limits, sample_rate_hz=rate)
+    end_s: float = sum(block.shape[1] for block in sound) / rate
+    with open_media(video.path, video.limits) as given:
+        stream = pick_video(given, video.limits)
+        origin_s = max((given.start_time or 0) / _CLOCK_UNIT, 0.0)
+        for packet in given.demux(stream):
+            if packet.pts is not None and packet.time_base is not None and not packet.is_discard:
+                stop = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+                end_s = max(end_s, stop - origin_s)
+    return end_s
+
+
+def _remux(
+    video: VideoFile, out: Path, earlier_s: float, end_s: float, sound: MovieSound | None
+) -> None:
     path, limits = video.path, video.limits
     with (
         open_media(path, limits) as given,
@@ -141,7 +177,6 @@ def _remux(video: VideoFile, out: Path, earlier_s: float, sound: MovieSound | No
         if sound is None:
             stream = pick_audio(heard, limits)
             audio_out = output.add_stream_from_template(stream, opaque=True)
-            end_s = video.duration_s or float("inf")
             streams.append(_packets(heard, stream, audio_out, earlier_s=earlier_s, end_s=end_s))
         else:
             streams.append(encoded_sound(sound_stream(output, sound), sound))
@@ -197,10 +232,12 @@ def _with_decoding_times(packets: Iterator[Packet]) -> Iterator[Packet]:
         yield packet
 
 
-def _moved_sound(video: VideoFile, rate_hz: int, earlier_s: float) -> Iterator[np.ndarray]:
-    """The sound from 0 on, with silence before it, or without its start; as long as the video."""
+def _moved_sound(
+    video: VideoFile, rate_hz: int, earlier_s: float, end_s: float
+) -> Iterator[np.ndarray]:
+    """The sound from 0 to `end_s`, with silence before it, or without its start."""
     cut = round(earlier_s * rate_hz)
-    left = round((video.duration_s or 1e9) * rate_hz)
+    left = round(min(end_s, 1e9) * rate_hz)
     for first in range(0, min(-cut, left), rate_hz):
         yield np.zeros((2, min(rate_hz, -cut - first)), np.float32)
     left -= max(-cut, 0)

@@ -23,6 +23,8 @@ class Movie:
     bframes: int = 0
     audio_start_s: float = 0.0
     video_start_s: float = 0.0
+    beep_delay_s: float = 0.0
+    """Of the beeps after their flashes, whatever the streams' starts are."""
 
 
 MOVIES = {
@@ -59,7 +61,7 @@ def make(path: Path, movie: Movie) -> Path:
     sound = np.zeros((round((DURATION_S - movie.audio_start_s) * RATE_HZ), 1), np.float32)
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(round(BEEP_S * RATE_HZ)) / RATE_HZ)
     for t in EVENTS_S:
-        first = round((t - movie.audio_start_s) * RATE_HZ)
+        first = round((t + movie.beep_delay_s - movie.audio_start_s) * RATE_HZ)
         sound[first : first + len(tone), 0] = tone
     write_movie(
         path,

@@ -1,14 +1,18 @@
 """Copies with the sound moved: what is copied, what is encoded, and where the sound ends up."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from flash_and_beep import EVENTS_S, MOVIES, make
+from movie_differences import differences
+from plain_decode import play
 
 from avdata import LimitsConfig, stream_pictures, stream_sound
+from avdata.synthetic.movie import write_movie
 from avtrain.apps.shifted_copy import CopyFacts, write_shifted
 from avtrain.apps.video_file import VideoFile, open_video
 
@@ -72,6 +76,38 @@ def test_packets_are_copied_bit_by_bit(tmp_path: Path) -> None:
     assert len(kinds[0][0]) == len(kinds[1][0]) == 150
     assert len(kinds[1][1]) == pytest.approx(len(kinds[0][1]) - 0.25 * 44100 / 1024, abs=2)
     assert kinds[0][1][-len(kinds[1][1]) :] == kinds[1][1]
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("mkv", ".mkv"), ("mkv", ".mp4"), ("avi", ".mp4")])
+def test_a_file_that_breaks_off_is_as_long_as_what_it_holds(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    whole = make(tmp_path / "whole", MOVIES[name])
+    broken = tmp_path / f"broken{whole.suffix}"
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    video, out = open_video(broken, purpose="a test"), tmp_path / f"out{suffix}"
+    given = play(broken)
+    assert given.length_s < 4.0  # of 5
+    for earlier_s in (0.3, -0.3):
+        write_shifted(video, out, earlier_s=earlier_s)
+        assert not differences(given, play(out), earlier_s=earlier_s)
+
+
+def test_long_packets_are_encoded_where_their_end_would_show(tmp_path: Path) -> None:
+    path = tmp_path / "movie.mkv"
+    write_movie(
+        path,
+        frames=(np.full((32, 32, 3), 40 + i, np.uint8) for i in range(60)),
+        frame_times_s=None,
+        fps=Fraction(30),
+        sound=np.full((2 * 8000, 1), 0.1, np.float32),
+        sample_rate_hz=8000,  # packets of AAC last 128 ms
+    )
+    video, out, given = open_video(path, purpose="a test"), tmp_path / "out.mkv", play(path)
+    for earlier_s in (0.3, -0.3):
+        copied = write_shifted(video, out, earlier_s=earlier_s)
+        assert copied == CopyFacts(pictures=True, sound=earlier_s > 0)
+        assert not differences(given, play(out), earlier_s=earlier_s)
 
 
 def test_what_mp4_does_not_hold_is_encoded(tmp_path: Path) -> None:
