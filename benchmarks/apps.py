@@ -180,7 +180,7 @@ def makers(
 
     def localizer() -> Callable[[], Parts]:
         at = ready(args.sync_run, args.network, "sync", "maps", device)
-        source = TimedMaps(at.method, device, keeps_aspect=at.keeps_aspect)
+        source = TimedMaps(at.method, device, keeps_aspect=at.keeps_aspect, mirrored=True)
         return lambda: run_localize(video, source, folder)
 
     def separator() -> Callable[[], Parts]:
