@@ -59,6 +59,7 @@ from avtrain.apps.shifted_copy import write_shifted
 from avtrain.apps.video_file import VideoFile, open_video
 from avtrain.apps.windows import ClipForm, Window, clip_form
 from avtrain.engine.device import choose_device
+from avtrain.maps import SMOOTHING_CELLS
 from avtrain.methods import METHODS, Method, MethodFacts
 
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
@@ -180,7 +181,13 @@ def makers(
 
     def localizer() -> Callable[[], Parts]:
         at = ready(args.sync_run, args.network, "sync", "maps", device)
-        source = TimedMaps(at.method, device, keeps_aspect=at.keeps_aspect, mirrored=True)
+        source = TimedMaps(
+            at.method,
+            device,
+            keeps_aspect=at.keeps_aspect,
+            mirrored=True,
+            smoothing_cells=SMOOTHING_CELLS,
+        )
         return lambda: run_localize(video, source, folder)
 
     def separator() -> Callable[[], Parts]:

@@ -10,6 +10,7 @@ from avtrain.encoders import load_encoder
 from avtrain.engine.load import LoadedMethod, load_method
 from avtrain.errors import RunError
 from avtrain.exported import is_export
+from avtrain.maps import SMOOTHING_CELLS
 from avtrain.methods import Method
 from avtrain.methods.pair_method import PairMethodConfig
 
@@ -39,6 +40,7 @@ def load_map_source(run: Path, device: torch.device, *, mirrored: bool = True) -
         device,
         keeps_aspect=keeps_aspect(loaded),
         mirrored=mirrored and getattr(view, "flip_probability", 0) > 0,
+        smoothing_cells=SMOOTHING_CELLS,
     )
 
 

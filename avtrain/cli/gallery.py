@@ -76,6 +76,7 @@ def gallery(
     from avtrain.cli.progress_bar import progress_bar
     from avtrain.data.samples import check_shard_files, filter_samples, select_samples
     from avtrain.engine.device import choose_device
+    from avtrain.evaluate.config import LocalizationEvalConfig
     from avtrain.evaluate.folds import TEST_SPLIT
     from avtrain.evaluate.load import load_networks
     from avtrain.evaluate.localization import set_maps
@@ -84,7 +85,7 @@ def gallery(
     networks = load_networks(run, choose_device(device), is_random=False)
     shard_set = ShardSet(shards)
     check_shard_files(shard_set)
-    source = set_maps(networks.frozen, shard_set)
+    source = set_maps(networks.frozen, shard_set, LocalizationEvalConfig())
     if split is None and TEST_SPLIT in source.table.splits:
         split = TEST_SPLIT
     chosen = select_samples(source.table, split, where=str(shard_set.location))

@@ -9,6 +9,7 @@ from avtrain.data.views.off_screen import OffScreenConfig
 from avtrain.data.views.pair_config import ColorJitterConfig
 from avtrain.data.views.sync_places import OffsetGridConfig
 from avtrain.engine.config import ComputeConfig
+from avtrain.maps import SMOOTHING_CELLS
 from avtrain.methods.separation_sound import SoundForm
 
 LayerName = Literal["conv1", "conv2x", "conv3x", "conv4x", "conv5x", "scale0", "scale1", "pool"]
@@ -292,6 +293,8 @@ class LocalizationEvalConfig(Spec):
     """File of them, as `--boxes` takes it."""
     mirrored: bool = True
     """Runs of sync: maps are the mean of those of a clip and of its mirror image."""
+    smoothing_cells: float = Field(default=SMOOTHING_CELLS, ge=0)
+    """Runs of sync: standard deviation of a Gaussian over maps, in cells."""
 
 
 class EvalConfig(Spec):

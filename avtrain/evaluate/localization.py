@@ -11,6 +11,7 @@ from avdata import ShardSet
 from avtrain.data.samples import filter_samples, select_samples
 from avtrain.errors import DataError, RunError
 from avtrain.evaluate.boxes_file import read_boxes_file
+from avtrain.evaluate.config import LocalizationEvalConfig
 from avtrain.evaluate.folds import TEST_SPLIT
 from avtrain.evaluate.frozen import FrozenEncoders
 from avtrain.evaluate.localization_clips import moment_clips, sample_moments
@@ -29,7 +30,7 @@ def localization(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOpt
         RunError: The run's method has no maps.
         DataError: There are no boxes for the set, or it does not have what the run needs.
     """
-    source = set_maps(frozen, shards, mirrored=options.config.localization.mirrored)
+    source = set_maps(frozen, shards, options.config.localization)
     where = str(shards.location)
     boxes = options.config.localization.boxes
     if boxes is None:
@@ -95,13 +96,15 @@ def localization(frozen: FrozenEncoders[Any], shards: ShardSet, options: EvalOpt
     )
 
 
-def set_maps(frozen: FrozenEncoders[Any], shards: ShardSet, *, mirrored: bool = True) -> SetMaps:
+def set_maps(
+    frozen: FrozenEncoders[Any], shards: ShardSet, config: LocalizationEvalConfig
+) -> SetMaps:
     """What localizes with the networks, for the clips of a set.
 
     Args:
         frozen: The networks.
         shards: Where the clips are.
-        mirrored: Maps of runs of sync are averaged with those of mirror images.
+        config: What is done with maps of runs of sync.
 
     Raises:
         RunError: The method has no maps, or a network is not there.
@@ -109,7 +112,13 @@ def set_maps(frozen: FrozenEncoders[Any], shards: ShardSet, *, mirrored: bool = 
     """
     method = frozen.method
     if isinstance(method, Sync):
-        return SyncMaps(method, shards, frozen.device, mirrored=mirrored)
+        return SyncMaps(
+            method,
+            shards,
+            frozen.device,
+            mirrored=config.mirrored,
+            smoothing_cells=config.smoothing_cells,
+        )
     if isinstance(method, PairMethod):
         frozen.network("video")
         frozen.network("audio")

@@ -3,9 +3,11 @@
 from avtrain.maps.clip_map import ClipMaps, ClipRequest, HeardSound
 from avtrain.maps.pair_maps import PairMaps
 from avtrain.maps.set_maps import SetMaps, map_clips
+from avtrain.maps.smoothing import SMOOTHING_CELLS, smoothed
 from avtrain.maps.sync_maps import SyncMaps
 
 __all__ = [
+    "SMOOTHING_CELLS",
     "ClipMaps",
     "ClipRequest",
     "HeardSound",
@@ -13,4 +15,5 @@ __all__ = [
     "SetMaps",
     "SyncMaps",
     "map_clips",
+    "smoothed",
 ]

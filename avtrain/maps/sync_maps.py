@@ -14,6 +14,7 @@ from avtrain.data.views.sync_places import ClipPlace
 from avtrain.data.views.sync_reader import SyncReader
 from avtrain.errors import DataError
 from avtrain.maps.clip_map import SILENT_BELOW, ClipMaps, ClipRequest
+from avtrain.maps.smoothing import smoothed
 from avtrain.methods.sync import Sync
 from avtrain.models import MultisensoryNet, map_geometry
 
@@ -27,7 +28,13 @@ class SyncMaps:
     has_magnitude = True
 
     def __init__(
-        self, method: Sync, shards: SampleStore, device: torch.device, *, mirrored: bool = False
+        self,
+        method: Sync,
+        shards: SampleStore,
+        device: torch.device,
+        *,
+        mirrored: bool = False,
+        smoothing_cells: float = 0.0,
     ) -> None:
         """Of `method` for clips of `shards`.
 
@@ -37,6 +44,7 @@ class SyncMaps:
             device: Where the network works.
             mirrored: Maps are the mean of those of a clip and of its mirror image, where the
                 training mirrored clips too: steadier places, in twice the time.
+            smoothing_cells: Standard deviation of a Gaussian over each map.
 
         Raises:
             DataError: The set lacks pictures or sound, or its sound has another rate.
@@ -57,6 +65,7 @@ class SyncMaps:
         )
         self._method, self._device = method, device
         self._mirrored = mirrored and view.flip_probability > 0
+        self._smoothing_cells = smoothing_cells
         self.table: SampleTable = read_sample_table(shards)
         self._reader = SyncReader(shards, self.table, self._view)
 
@@ -86,7 +95,7 @@ class SyncMaps:
         if self._mirrored:
             image = replace(inputs, frames=inputs.frames.flip(-1))
             found = (found + self._method.window_maps(image).flip(-1)) / 2
-        values = found.cpu().numpy()
+        values = smoothed(found.cpu().numpy(), self._smoothing_cells)
         silent = (batch.sound.abs() < SILENT_BELOW).all(dim=3).all(dim=2).cpu().numpy()
         centers_s = self._centers_s(*inputs.frames.shape[2:], num_steps=values.shape[2])
         return [

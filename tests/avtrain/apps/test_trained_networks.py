@@ -61,6 +61,14 @@ def test_mirrored_maps_of_a_mirror_image_are_mirrored(sync: Sync) -> None:
     np.testing.assert_allclose(found, both.cells(image).values[..., ::-1], atol=1e-5)
 
 
+def test_smoothed_maps_have_their_mean_and_smaller_steps(sync: Sync) -> None:
+    window = _window(16, (32, 64), sync.clip.num_samples)
+    plain = ActivationMaps(sync, CPU, keeps_aspect=True).cells(window).values
+    found = ActivationMaps(sync, CPU, keeps_aspect=True, smoothing_cells=0.75).cells(window).values
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), plain.mean(axis=(1, 2)), atol=1e-5)
+    assert np.abs(np.diff(found)).mean() < 0.8 * np.abs(np.diff(plain)).mean()
+
+
 @pytest.mark.parametrize("size", [(32, 32), (32, 64)])
 def test_the_mean_of_the_activation_map_is_the_score(sync: Sync, size: tuple[int, int]) -> None:
     window = _window(16, size, sync.clip.num_samples)

@@ -171,7 +171,11 @@ def test_what_is_missing_is_said(shard_set: Path, tmp_path: Path) -> None:
         measure(shard_set, path, Brightness())
 
     with pytest.raises(RunError, match="Method has none; evaluate a run of sync, or of a method"):
-        set_maps(FrozenEncoders(method=Method(), device=CPU), ShardSet(shard_set))
+        set_maps(
+            FrozenEncoders(method=Method(), device=CPU),
+            ShardSet(shard_set),
+            LocalizationEvalConfig(),
+        )
 
     class Broken(Brightness):
         def activation_map(self, scale2: Tensor) -> Tensor:
