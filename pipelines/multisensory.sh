@@ -52,9 +52,8 @@ for line in reversed(open(sys.argv[1]).readlines()):
         break
 PYTHON
 )
-step "where the sound of $clip comes from, by magnitude and by sign"
+step "where the sound of $clip comes from"
 avtrain localize "$run" "$media/$clip" -o "$out/map.mp4" --png "$out/map.png"
-avtrain localize "$run" "$media/$clip" -o "$out/signed.mp4" --png "$out/signed.png" --signed
 
 step "how late its sound is"
 avtrain sync "$run" "$media/$clip"
@@ -64,7 +63,7 @@ avtrain gallery "$run" "$shards" --out "$out/gallery.html" --per-class 6
 
 step "done"
 cat <<EOF
-moments with their maps   $out/map.png, $out/signed.png
+moments with their maps   $out/map.png
 the clip with its map     $out/map.mp4
 gallery                   $out/gallery.html
 EOF

@@ -13,8 +13,8 @@ SYNC_RECIPE = PIPELINES / "sync_tiny.toml"
 SEPARATION_RECIPE = PIPELINES / "separation_tiny.toml"
 
 SetName = Literal["strikes", "scenes", "speech", "speech8", "sounds"]
-TRAINED_FOLDS = ("1", "2", "3")
-"""Of ESC-10; the others are tested."""
+TESTED_FOLD = "1"
+"""Of ESC; the others train."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +112,7 @@ def make_set(out: Path, name: SetName, given: GivenData, *, clips: int | None) -
 
 
 def _list_sounds(folder: Path, listing: Path) -> None:
-    """Write the listing of ESC's recordings, some of its folds to train with, the others to test.
+    """Write the listing of ESC's recordings, one of its folds to test, the others to train.
 
     Raises:
         UsageError: There are none.
@@ -123,7 +123,7 @@ def _list_sounds(folder: Path, listing: Path) -> None:
     with path.open(newline="") as file:
         found = list(csv.DictReader(file))
     rows = [
-        (row["file"], row["category"], "train" if row["fold"] in TRAINED_FOLDS else "test")
+        (row["file"], row["category"], "test" if row["fold"] == TESTED_FOLD else "train")
         for row in found
     ]
     listing.parent.mkdir(parents=True, exist_ok=True)

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
+import soundfile
 from claim_table import Comparison
 from multisensory_claims import CLAIMS
 from multisensory_runs import PLANNED_RUNS, runs_of_parts
-from multisensory_sets import SCENES, SPEECH_BUILDS
+from multisensory_sets import SCENES, SPEECH_BUILDS, GivenData, make_set
 
-from avdata import build_settings, read_recipe
+from avdata import ShardSet, build_settings, read_recipe
 from avtrain.engine.config import FitConfig
 
 STUDY = Path(__file__).resolve().parents[2] / "pipelines" / "study"
@@ -48,6 +51,22 @@ def study(out: Path, *words: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         timeout=170,
     )
+
+
+def test_sounds_are_split_by_their_folds(tmp_path: Path) -> None:
+    given = GivenData(grid=None, sounds=tmp_path)
+    with pytest.raises(click.UsageError, match=r"has no labels\.csv"):
+        make_set(tmp_path / "out", "sounds", given, clips=None)
+    tone = np.sin(np.arange(8000) / 3).astype(np.float32)
+    rows = ["file,fold,category"]
+    for index in range(4):
+        soundfile.write(tmp_path / f"{index}.wav", tone * (index + 1) / 5, 8000)
+        rows.append(f"{index}.wav,{index // 2 + 1},tone")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    make_set(tmp_path / "out", "sounds", given, clips=None)
+    shards = ShardSet(tmp_path / "out" / "sets" / "sounds")
+    assert shards.manifest["split"].to_pylist() == ["test", "test", "train", "train"]
+    assert set(shards.spec.fields) == {"audio"}
 
 
 def test_the_study_from_nothing_to_its_table_and_again(tmp_path: Path) -> None:
