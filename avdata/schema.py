@@ -281,6 +281,34 @@ class DatasetSpec(Spec):
     software: dict[str, str]
     """Versions of what shaped the bytes."""
 
+    @classmethod
+    def without_samples(
+        cls,
+        fields: tuple[str, ...],
+        *,
+        name: str,
+        video: VideoSpec | None = None,
+        audio: AudioSpec | None = None,
+        logmel: LogMelSpec | None = None,
+    ) -> "DatasetSpec":
+        """The form that samples would have, where there is no set of them."""
+        return cls(
+            fields=fields,
+            video=video,
+            audio=audio,
+            logmel=logmel,
+            num_shards=0,
+            num_listed=0,
+            num_clips=0,
+            num_rejected=0,
+            num_sources=0,
+            labels=(),
+            labels_hash="",
+            build_hash="",
+            listing_name=name,
+            software={},
+        )
+
 
 class BuildRecord(Spec):
     """`build.json`: written before the first shard, so that a second run knows what it resumes."""

@@ -154,20 +154,11 @@ def untrained(network: str, name: str, device: torch.device) -> Method[Any, Any]
     fit: Any = read_recipe(recipe, "fit")
     kind: Any = METHODS[fit["method"]]
     config = kind.model_validate(fit[fit["method"]])
-    spec = DatasetSpec(
-        fields=tuple(build["fields"]),
+    spec = DatasetSpec.without_samples(
+        tuple(build["fields"]),
         video=VideoSpec.model_validate(build["video"]),
         audio=AudioSpec.model_validate(build["audio"]),
-        num_shards=0,
-        num_listed=0,
-        num_clips=0,
-        num_rejected=0,
-        num_sources=0,
-        labels=(),
-        labels_hash="",
-        build_hash="",
-        listing_name="benchmark",
-        software={},
+        name="benchmark",
     )
     facts = MethodFacts(spec=spec, where="benchmark", trained_sources=None, seed=0, device=device)
     method: Method[Any, Any] = config.build(facts)

@@ -105,20 +105,11 @@ def new_method(setup: Setup, device: torch.device, *, checkpoint: bool) -> Fixed
             },
         }
     )
-    spec = DatasetSpec(
-        fields=("frames", "audio"),
+    spec = DatasetSpec.without_samples(
+        ("frames", "audio"),
         video=VideoSpec(fps=setup.fps),
         audio=AudioSpec(sample_rate_hz=setup.sample_rate_hz, layout="stereo"),
-        num_shards=0,
-        num_listed=0,
-        num_clips=0,
-        num_rejected=0,
-        num_sources=0,
-        labels=(),
-        labels_hash="",
-        build_hash="",
-        listing_name="random inputs",
-        software={},
+        name="random inputs",
     )
     facts = MethodFacts(spec=spec, where="benchmark", trained_sources=None, seed=0, device=device)
     method = FixedSync(config, facts)

@@ -14,9 +14,9 @@ from avdata import ShardSet
 from avtrain.apps.faces import Face, FaceFinder
 from avtrain.apps.localize import MIN_POSITIVE
 from avtrain.apps.overlay import PERCENTILE, OverlayRange, draw_map, overlay_range, shrunk
-from avtrain.apps.progress import Progress
 from avtrain.errors import DataError
 from avtrain.maps import ClipMaps, ClipRequest, HeardSound, SetMaps, map_clips
+from avtrain.progress import Progress
 
 NO_CLASS = "all videos"
 """Name of the class of samples without a label."""

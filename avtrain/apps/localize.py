@@ -16,9 +16,9 @@ from avtrain.apps.map_timeline import MapTimeline, WindowMap, Withheld
 from avtrain.apps.movie_file import MovieSound, ShownPicture, aac_rate_hz, write_movie_file
 from avtrain.apps.overlay import OverlayRange, draw_map, enlarged, overlay_range, sheet, shrunk
 from avtrain.apps.peaks import Peak, find_peaks
-from avtrain.apps.progress import Progress, silent
 from avtrain.apps.video_file import SILENT_PEAK, VideoFile, media_faults
 from avtrain.apps.windows import ClipForm, Window, expected_windows, read_windows
+from avtrain.progress import Progress, silent
 
 MIN_POSITIVE = 0.10
 """Windows of whose cells a smaller share speaks for picture and sound together are no evidence.

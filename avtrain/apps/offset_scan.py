@@ -28,11 +28,11 @@ from avtrain.apps.offset_evidence import (
     filled,
     rival_of,
 )
-from avtrain.apps.progress import Progress, silent
 from avtrain.apps.video_file import VideoFile
 from avtrain.apps.windows import ClipFacts, ClipForm, Window, expected_windows, read_windows
 from avtrain.errors import VideoError
 from avtrain.methods.sync import Sync, SyncInputs
+from avtrain.progress import Progress, silent
 
 MIN_COVER = 0.75
 """A window is heard at an offset if the medium has this share of the sound there."""

@@ -11,7 +11,6 @@ import soundfile
 
 from avdata import atomic_file, stream_pictures
 from avtrain.apps.movie_file import MovieSound, ShownPicture, with_other_sound, write_movie_file
-from avtrain.apps.progress import Progress, silent
 from avtrain.apps.regions import Region
 from avtrain.apps.separation_stream import (
     RegionSeparator,
@@ -22,6 +21,7 @@ from avtrain.apps.separation_stream import (
 from avtrain.apps.spectrogram_picture import draw_spectrograms
 from avtrain.apps.video_file import VideoFile, media_faults
 from avtrain.apps.windows import ClipForm, Window, expected_windows, read_windows
+from avtrain.progress import Progress, silent
 
 METRICS_NAME = "metrics.json"
 PICTURE_NAME = "spectrograms.png"

@@ -36,8 +36,8 @@ from avtrain.apps.movie_file import (
     sound_stream,
     write_movie_file,
 )
-from avtrain.apps.progress import Progress, silent
 from avtrain.apps.video_file import VideoFile, media_faults
+from avtrain.progress import Progress, silent
 
 CONTAINERS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 """FFmpeg's names of the forms that can be written, by suffix; Matroska holds most codecs."""

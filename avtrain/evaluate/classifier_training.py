@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from avtrain.evaluate.progress import Progress
 from avtrain.methods import Modality
+from avtrain.progress import Progress
 
 _FEW_STEPS = 200
 

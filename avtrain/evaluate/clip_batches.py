@@ -32,8 +32,8 @@ from avtrain.data.views.pair_config import ColorJitterConfig
 from avtrain.data.views.pair_reader import PairReader
 from avtrain.errors import DataError
 from avtrain.evaluate.frozen import ClipBatch, FrozenEncoders
-from avtrain.evaluate.progress import Progress
 from avtrain.methods import Modality
+from avtrain.progress import Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -18,8 +18,8 @@ from avtrain.data.stream import StreamItem, sequential_batches
 from avtrain.evaluate.clip_batches import ClipForm, ClipSource
 from avtrain.evaluate.feature_cache import SAMPLES, Facts, FeatureCache, merge_rows
 from avtrain.evaluate.frozen import FrozenEncoders, layer_maps
-from avtrain.evaluate.progress import Progress, silent
 from avtrain.methods import Modality
+from avtrain.progress import Progress, silent
 
 Space = Literal["embedding", "features"]
 VectorName = Literal["conv1", "conv2x", "conv3x", "conv4x", "conv5x", "pool", "embedding"]

@@ -94,21 +94,12 @@ def _input_spec(exported: ExportedModel) -> DatasetSpec:
     """A shard set as the networks take it."""
     audio = exported.config.audio
     by_sound = audio is None or audio.kind == "spectrogram"
-    return DatasetSpec(
-        fields=("frames", "audio") if by_sound else ("frames", "logmel"),
+    return DatasetSpec.without_samples(
+        ("frames", "audio") if by_sound else ("frames", "logmel"),
         video=VideoSpec(),
         audio=AudioSpec(sample_rate_hz=audio.sample_rate_hz if audio else 24000),
         logmel=audio.logmel if audio else None,
-        num_shards=0,
-        num_listed=0,
-        num_clips=0,
-        num_rejected=0,
-        num_sources=0,
-        labels=(),
-        labels_hash="",
-        build_hash="",
-        listing_name=exported.where,
-        software={},
+        name=exported.where,
     )
 
 

@@ -1,6 +1,6 @@
 """What makes maps of a shard set's clips: one implementation for each family of methods."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from avtrain.data.loader import BatchLoader, View
 from avtrain.data.samples import SampleTable
 from avtrain.data.stream import StreamItem
 from avtrain.maps.clip_map import ClipMaps, ClipRequest
+from avtrain.progress import Progress
 
 
 class SetMaps(Protocol):
@@ -45,12 +46,6 @@ class SetMaps(Protocol):
     def maps(self, batch: Any, requests: Sequence[ClipRequest]) -> list[ClipMaps]:
         """The maps of a batch of the view, which holds these requests."""
         ...
-
-
-class Progress(Protocol):
-    """Hands items through and shows how many of them are over."""
-
-    def __call__(self, items: Iterable[Any], *, total: int, description: str) -> Iterator[Any]: ...
 
 
 def map_clips(

@@ -20,9 +20,9 @@ from avtrain.evaluate.finetune import finetune_accuracy
 from avtrain.evaluate.folds import LabelledFold, SplitChoice, published_folds, read_folds
 from avtrain.evaluate.frozen import FrozenEncoders
 from avtrain.evaluate.linear_heads import linear_heads_accuracy
-from avtrain.evaluate.progress import silent
 from avtrain.evaluate.svm import grid_features, svm_accuracy
 from avtrain.methods import Modality
+from avtrain.progress import silent
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from avtrain.evaluate.fused_network import (
     pooled_features,
 )
 from avtrain.evaluate.fused_vectors import fused_vectors
-from avtrain.evaluate.progress import silent
 from avtrain.methods import MethodFacts, SyncConfig
 from avtrain.methods.sync import Sync, SyncInputs
 from avtrain.models.batch_renorm import BatchNorm, BatchRenorm
+from avtrain.progress import silent
 
 SETTINGS = (
     "model={width=4, blocks_per_stage=1, norm_decay=0.9, sound_strides=[8,4,4,4,2]}",

@@ -1,4 +1,4 @@
-"""How evaluations tell what they are at: the library prints nothing by itself."""
+"""How long work tells what it is at: the library prints nothing by itself."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
