@@ -159,6 +159,7 @@ def markdown_table(rows: list[ClaimRow]) -> str:
     for row in rows:
         claim = f"{row.claim} ({row.paper})" if row.claim != before else ""
         part = row.part if row.claim != before else ""
-        lines.append(f"| {part} | {claim} | {row.measure} | {row.numbers} | {row.holds} |")
+        measure = row.measure.replace("|", "\\|")  # TASK/NAME|chance
+        lines.append(f"| {part} | {claim} | {measure} | {row.numbers} | {row.holds} |")
         before = row.claim
     return "\n".join(lines)

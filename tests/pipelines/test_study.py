@@ -72,9 +72,9 @@ def test_thresholds_are_values_or_other_numbers_of_the_run() -> None:
 def test_the_table_names_each_claim_once() -> None:
     row = {"part": "a", "claim": "C", "paper": "P", "numbers": "1", "holds": "yes"}
     table = markdown_table(
-        [ClaimRow(measure="m1", **row), ClaimRow(measure="m2", **row)]
+        [ClaimRow(measure="m1", **row), ClaimRow(measure="m2|chance", **row)]
     ).splitlines()
-    assert table[2:] == ["| a | C (P) | m1 | 1 | yes |", "|  |  | m2 | 1 | yes |"]
+    assert table[2:] == ["| a | C (P) | m1 | 1 | yes |", "|  |  | m2\\|chance | 1 | yes |"]
 
 
 def test_claims_compare_runs_that_are_planned_and_differ_in_one_thing() -> None:
