@@ -34,12 +34,11 @@ def load_map_source(run: Path, device: torch.device, *, mirrored: bool = True) -
     if isinstance(loaded.record.config.method_config, PairMethodConfig):
         return _similarity(run, device)
     method = _with_seam(loaded, run, "maps", "`sync`, or of a method over pairs such as `avid`")
-    view = getattr(loaded.record.config.method_config, "view", None)
     return ActivationMaps(
         method,
         device,
         keeps_aspect=keeps_aspect(loaded),
-        mirrored=mirrored and getattr(view, "flip_probability", 0) > 0,
+        mirrored=mirrored and getattr(_view(loaded), "flip_probability", 0) > 0,
         smoothing_cells=SMOOTHING_CELLS,
     )
 
@@ -66,8 +65,12 @@ def load_with(
 
 def keeps_aspect(loaded: LoadedMethod) -> bool:
     """The method was trained on pictures with their aspect, not squashed to squares."""
-    view = getattr(loaded.record.config.method_config, "view", None)
-    return getattr(view, "aspect", "squashed") == "kept"
+    return getattr(_view(loaded), "aspect", "squashed") == "kept"
+
+
+def _view(loaded: LoadedMethod) -> object:
+    """How clips of the run's method are seen; None where the method has no such settings."""
+    return getattr(loaded.record.config.method_config, "view", None)
 
 
 def _with_seam(loaded: LoadedMethod, run: Path, seam: str, instead: str) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from avtrain.apps.video_file import VideoFile
 from avtrain.apps.windows import ClipFacts, ClipForm, Window, clip_form
 from avtrain.exported.encoder import TrainedAudioEncoder, TrainedVideoEncoder
-from avtrain.maps import smoothed
+from avtrain.maps import refined_maps
 from avtrain.models import MultisensoryNet, map_geometry
 from avtrain.models.similarity_map import similarity_maps
 
@@ -88,10 +88,13 @@ class ActivationMaps:
         """The network's head at every cell."""
         frames = torch.from_numpy(window.frames)[None].to(self._device)
         sound = torch.from_numpy(window.sound)[None].to(self._device)
-        found = self._method.maps(frames, sound).float()
-        if self._mirrored:
-            found = (found + self._method.maps(frames.flip(-2), sound).float().flip(-1)) / 2
-        values = smoothed(found[0].cpu().numpy(), self._smoothing_cells)
+        values = refined_maps(
+            lambda seen: self._method.maps(seen, sound),
+            frames,
+            width_dim=-2,
+            mirrored=self._mirrored,
+            smoothing_cells=self._smoothing_cells,
+        )[0]
         t, h, w = window.frames.shape[:3]
         per_cell = -(-t // len(values))
         center = per_cell / 2

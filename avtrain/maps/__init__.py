@@ -3,7 +3,7 @@
 from avtrain.maps.clip_map import ClipMaps, ClipRequest, HeardSound
 from avtrain.maps.pair_maps import PairMaps
 from avtrain.maps.set_maps import SetMaps, map_clips
-from avtrain.maps.smoothing import SMOOTHING_CELLS, smoothed
+from avtrain.maps.smoothing import SMOOTHING_CELLS, refined_maps, smoothed
 from avtrain.maps.sync_maps import SyncMaps
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "SetMaps",
     "SyncMaps",
     "map_clips",
+    "refined_maps",
     "smoothed",
 ]

@@ -14,7 +14,7 @@ from avtrain.data.views.sync_places import ClipPlace
 from avtrain.data.views.sync_reader import SyncReader
 from avtrain.errors import DataError
 from avtrain.maps.clip_map import SILENT_BELOW, ClipMaps, ClipRequest
-from avtrain.maps.smoothing import smoothed
+from avtrain.maps.smoothing import refined_maps
 from avtrain.methods.sync import Sync
 from avtrain.models import MultisensoryNet, map_geometry
 
@@ -91,11 +91,13 @@ class SyncMaps:
     def maps(self, batch: SyncBatch, requests: Sequence[ClipRequest]) -> list[ClipMaps]:
         """The network's head at every cell; the part that only sees works once."""
         inputs = self._method.prepare(batch, self._device)
-        found = self._method.window_maps(inputs)
-        if self._mirrored:
-            image = replace(inputs, frames=inputs.frames.flip(-1))
-            found = (found + self._method.window_maps(image).flip(-1)) / 2
-        values = smoothed(found.cpu().numpy(), self._smoothing_cells)
+        values = refined_maps(
+            lambda frames: self._method.window_maps(replace(inputs, frames=frames)),
+            inputs.frames,
+            width_dim=-1,
+            mirrored=self._mirrored,
+            smoothing_cells=self._smoothing_cells,
+        )
         silent = (batch.sound.abs() < SILENT_BELOW).all(dim=3).all(dim=2).cpu().numpy()
         centers_s = self._centers_s(*inputs.frames.shape[2:], num_steps=values.shape[2])
         return [

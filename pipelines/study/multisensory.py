@@ -24,7 +24,7 @@ from multisensory_claims import CLAIMS
 from multisensory_runs import Measurement, PlannedRun, runs_of_parts
 from multisensory_sets import GivenData, make_set
 
-from avdata import available_cores
+from avdata import atomic_file, available_cores
 
 LETTERS = "".join(sorted({claim.part for claim in CLAIMS}))
 SPEECH_PARTS = "bdef"
@@ -192,9 +192,8 @@ def _make(study: Study, planned: PlannedRun, seed: int) -> RunResult:
     )
     path = _result_path(study.out, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(result), indent=1))
-    partial.rename(path)
+    with atomic_file(path) as file:
+        file.write(json.dumps(asdict(result), indent=1).encode())
     return result
 
 
