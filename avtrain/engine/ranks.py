@@ -17,7 +17,8 @@ from torch.distributed.rendezvous import rendezvous
 from avdata import AvdataError
 from avtrain.engine.device import DeviceName, choose_device
 from avtrain.errors import RunError, TrainingError
-from avtrain.objectives.across_ranks import host_group, num_ranks, rank
+from avtrain.objectives.across_ranks import gather_objects, host_group, num_ranks, rank
+from avtrain.objectives.collectives import wait_for_threads
 
 Value = TypeVar("Value")
 
@@ -66,16 +67,13 @@ def join_ranks(device: DeviceName) -> Iterator[torch.device]:
         ) from error
     finally:
         if distributed.is_initialized():
+            wait_for_threads()
             distributed.destroy_process_group()
 
 
 def gather_from_ranks(value: Value) -> list[Value]:
     """Values of all ranks, by rank."""
-    if num_ranks() == 1:
-        return [value]
-    values: list[Value | None] = [None] * num_ranks()
-    distributed.all_gather_object(values, value, group=host_group())
-    return values  # type: ignore[return-value]
+    return gather_objects(value)  # type: ignore[return-value]
 
 
 def from_first_rank(value: Value) -> Value:

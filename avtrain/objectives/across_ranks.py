@@ -6,11 +6,14 @@ has is exchanged on the host, through gloo, so that nothing waits for the device
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
+
+from avtrain.objectives.collectives import all_gather, all_reduce
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -66,7 +69,7 @@ def mean_across_ranks(value: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     if num_ranks() == 1:
         return value
     total = value.detach().clone()
-    distributed.all_reduce(total)
+    all_reduce(total)
     return total / num_ranks()
 
 
@@ -86,8 +89,7 @@ def concat_across_ranks(
     most = max(rows.of_ranks)
     padded = value.detach().new_zeros((most, *value.shape[1:]))
     padded[: len(value)] = value.detach()
-    parts = [torch.empty_like(padded) for _ in rows.of_ranks]
-    distributed.all_gather(parts, padded)
+    parts = all_gather(padded)
     return torch.cat([part[:count] for part, count in zip(parts, rows.of_ranks, strict=True)])
 
 
@@ -96,9 +98,21 @@ def exchange_numbers(numbers: tuple[int, ...]) -> list[tuple[int, ...]]:
     if num_ranks() == 1:
         return [numbers]
     own = torch.tensor(numbers, dtype=torch.int64)
-    parts = [torch.empty_like(own) for _ in range(num_ranks())]
-    distributed.all_gather(parts, own, group=host_group())
-    return [tuple(part.tolist()) for part in parts]
+    return [tuple(part.tolist()) for part in all_gather(own, group=host_group())]
+
+
+def gather_objects(value: object) -> list[object]:
+    """Values of every rank, by rank, anything that pickles. The device does not take part."""
+    if num_ranks() == 1:
+        return [value]
+    own = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+    sizes = [size for (size,) in exchange_numbers((len(own),))]
+    padded = own.new_zeros(max(sizes))
+    padded[: len(own)] = own
+    parts = all_gather(padded, group=host_group())
+    return [
+        pickle.loads(part[:size].numpy().tobytes()) for part, size in zip(parts, sizes, strict=True)
+    ]
 
 
 def host_group() -> distributed.ProcessGroup | None:

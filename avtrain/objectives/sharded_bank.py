@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from avtrain.objectives.across_ranks import (
@@ -27,6 +27,7 @@ from avtrain.objectives.across_ranks import (
     rank,
     rows_across_ranks,
 )
+from avtrain.objectives.collectives import all_reduce
 from avtrain.objectives.memory_bank import (
     check_update,
     last_occurrence,
@@ -130,7 +131,7 @@ class ShardedMemoryBank(nn.Module):
         keep = self.momentum if momentum is None else momentum[:, None]
         mixture = keep * old + (1.0 - keep) * new
         square = mixture.square().sum(dim=1, keepdim=True)
-        distributed.all_reduce(square)
+        all_reduce(square)
         norm = square.sqrt()
         self.memory[index] = torch.where(usable_norm(norm), mixture / norm, old)
 
@@ -173,7 +174,7 @@ def _joined(part: Tensor, columns: slice, dim: int) -> Tensor:
     """The columns of all ranks, put together; every rank has equally many rows."""
     whole = part.new_zeros((*part.shape[:-1], dim))
     whole[..., columns] = part
-    distributed.all_reduce(whole)
+    all_reduce(whole)
     return whole
 
 
@@ -186,7 +187,7 @@ class _PartialScores(torch.autograd.Function):
     ) -> Tensor:
         anchors = concat_across_ranks(embedding, rows=ranks)
         scores = torch.einsum("bd,bmd->bm", anchors[:, columns], rows)
-        distributed.all_reduce(scores)
+        all_reduce(scores)
         ctx.save_for_backward(rows)
         ctx.columns, ctx.ranks, ctx.dim = columns, ranks, embedding.shape[1]
         return scores[ranks.here].clone()
