@@ -144,8 +144,7 @@ class BatchRenorm(BatchNorm):
         if self._replaying:
             assert self._memo is not None
             return self._memo[self]
-        mean, var = batch_statistics(x)
-        std = torch.sqrt(var + self.eps)
+        mean, std = batch_statistics(x, eps=self.eps)
         # averages as if they had begun with this batch
         rest = 1 - self.renorm_weight
         mixed_mean = self.renorm_mean + rest * mean
@@ -164,15 +163,23 @@ class BatchRenorm(BatchNorm):
         return r, d
 
 
-def batch_statistics(x: Float[Tensor, "b c ..."]) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
-    """Mean and biased variance of each channel, float32 or wider."""
+def batch_statistics(
+    x: Float[Tensor, "b c ..."], *, eps: float
+) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
+    """Mean and deviation of each channel, float32 or wider.
+
+    Args:
+        x: float32, or narrower, or wider.
+        eps: Added to the biased variance, above 0: the kernel of CUDA gives a channel that does not
+            vary an inverse deviation of 0 without it.
+    """
     if x.is_cuda and not torch.compiler.is_compiling():
-        mean, inverse_std = torch.batch_norm_stats(x, 0.0)  # no float32 copy of the input
-        return mean, inverse_std.pow(-2)
+        mean, inverse_std = torch.batch_norm_stats(x, eps)  # no float32 copy of the input
+        return mean, inverse_std.reciprocal()
     if x.dtype in (torch.bfloat16, torch.float16):
         x = x.float()
     var, mean = torch.var_mean(x, dim=[0, *range(2, x.ndim)], correction=0)
-    return mean, var
+    return mean, torch.sqrt(var + eps)
 
 
 @contextmanager

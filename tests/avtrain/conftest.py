@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
+from pretend_cuda import CUDA, PretendCuda, pretend_cuda
 
 from avdata.atomic_writing import write_atomically
 from avdata.manifest import (
@@ -34,6 +35,7 @@ from avdata.schema import (
 from avdata.shards.codec import encode_array, encode_audio, encode_frames, encode_meta
 from avdata.shards.sidecar import LogMelSums, ShardReport, write_sidecar
 from avdata.shards.writer import ByteRange, ShardWriter
+from avtrain.data.device_feed import DeviceFeed
 
 SIDE_PX = 64
 CLIPS_PER_SHARD = 8
@@ -282,3 +284,22 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pretended_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendCuda]:
+    """A pretended CUDA device for commands: what their `--device cuda` names.
+
+    Batches go there in the step, not by a thread with a stream of its own.
+    """
+
+    def choose(name: str, **_: object) -> torch.device:
+        return CUDA if name == "cuda" else torch.device("cpu")
+
+    monkeypatch.setattr("avtrain.engine.device.choose_device", choose)
+    monkeypatch.setattr("avtrain.engine.ranks.choose_device", choose)
+    monkeypatch.setattr(
+        "avtrain.engine.fit.DeviceFeed", lambda loader, _: DeviceFeed(loader, torch.device("cpu"))
+    )
+    with pretend_cuda() as pretended:
+        yield pretended

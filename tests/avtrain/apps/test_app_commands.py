@@ -17,6 +17,7 @@ from flash_and_beep import MOVIES, make
 from movie_differences import added, differences, lag_s
 from PIL import Image
 from plain_decode import play
+from pretend_cuda import PretendCuda
 
 from avdata import LimitsConfig, media_facts, stream_pictures
 from avtrain.cli import main
@@ -74,6 +75,8 @@ def invoke(*arguments: object) -> Result:
 
 def answer(*arguments: object) -> dict[str, Any]:
     done = invoke(*arguments, "--json")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -373,3 +376,18 @@ def test_a_gpu_gives_the_same_answers(runs: dict[str, Path], movie: Path, tmp_pa
     ]
     levels = [[track["level_db"] for track in one["tracks"]] for one in parts]
     np.testing.assert_allclose(levels[0], levels[1], atol=0.2)
+
+
+def test_a_pretended_gpu_gives_the_same_answers(
+    runs: dict[str, Path], movie: Path, tmp_path: Path, pretended_cuda: PretendCuda
+) -> None:
+    for method in ("sync", "avid"):
+        arguments = ("localize", runs[method], movie, "-o", tmp_path / "out.mp4")
+        both = [answer(*arguments, "--device", device) for device in ("cpu", "cuda")]
+        scores = [[window["score"] for window in one["windows"]] for one in both]
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+    for device in ("cpu", "cuda"):
+        answer("separate", runs["separation"], movie, "-o", tmp_path / device, "--device", device)
+    both = [answer("sync", runs["sync"], movie, "--device", device) for device in ("cpu", "cuda")]
+    assert both[0]["offset_s"] == pytest.approx(both[1]["offset_s"])
+    assert pretended_cuda.storages

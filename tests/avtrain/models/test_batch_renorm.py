@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pretend_cuda import pretend_cuda
 from torch import Tensor
 
 from avtrain.models.batch_renorm import (
@@ -169,11 +170,24 @@ def test_settings_are_printed() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_cuda_statistics(dtype: torch.dtype, layout: torch.memory_format) -> None:
     x = batches(2, 4, 3, 6, 5, 5)[1].to("cuda", dtype).contiguous(memory_format=layout)
-    mean, var = batch_statistics(x)
-    assert mean.dtype == var.dtype == torch.float32
+    mean, std = batch_statistics(x, eps=1e-3)
+    assert mean.dtype == std.dtype == torch.float32
     wide = x.double()
     dims = (0, 2, 3, 4)
     torch.testing.assert_close(mean.double(), wide.mean(dims), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(var.double(), wide.var(dims, correction=0), rtol=1e-4, atol=1e-5)
-    still, none = batch_statistics(torch.full_like(x, 2.0))
-    assert torch.all(still == 2) and torch.all(none == 0)
+    expected = (wide.var(dims, correction=0) + 1e-3).sqrt()
+    torch.testing.assert_close(std.double(), expected, rtol=1e-4, atol=1e-5)
+    still, least = batch_statistics(torch.full_like(x, 2.0), eps=1e-3)
+    assert torch.all(still == 2)
+    torch.testing.assert_close(least, torch.full_like(least, 1e-3**0.5))
+
+
+def test_channels_that_do_not_vary_stay_finite_on_both_paths() -> None:
+    x = torch.full((2, 3, 4, 5, 5), 2.0)
+    with pretend_cuda():
+        for given in (x, x.to("cuda")):
+            mean, std = batch_statistics(given, eps=1e-3)
+            assert mean.tolist() == [2.0] * 3
+            torch.testing.assert_close(std, torch.full_like(std, 1e-3**0.5))
+            norm = BatchRenorm(3, eps=1e-3, decay=0.9, gamma=False).to(given.device)
+            assert torch.all(norm(given) == 0)
