@@ -22,15 +22,9 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
     """Change the networks, in place, to how they are computed; their state dict stays the same.
 
     Raises:
-        AvtrainError: Batch normalization cannot be synchronized here, or the precision gives NaN.
+        AvtrainError: Batch normalization cannot be synchronized here.
     """
     if device.type == "cpu":
-        if config.precision == "bf16" and not config.channels_last:
-            raise AvtrainError(
-                "compute.precision=bf16 on the CPU needs compute.channels_last=true: gradients of "
-                "some convolutions are NaN in the other layout (torch 2.11); set it to true, or "
-                "take float32"
-            )
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         if config.precision == "bf16":
