@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from claim_table import claim_rows, markdown_table
 from claims import CLAIMS
-from planned_runs import RECIPE, PlannedRun, runs_of_parts
+from planned_runs import EARLY, RECIPE, PlannedRun, runs_of_parts
 from training import (
     TRIAL_STEPS,
     Lengths,
@@ -193,8 +193,8 @@ def _report(
     first = next(iter(results.values()))
     minutes = sum(result.seconds for result in results.values()) / 60
     text = (
-        f"{lengths.clips} clips, {lengths.steps} steps a run (a third for those of part "
-        f"b), {seeds} seeds, {len(results)} runs of together {minutes:.1f} "
+        f"{lengths.clips} clips, {lengths.steps} steps a run ({EARLY:.0%} of them in part b), "
+        f"{seeds} seeds, {len(results)} runs of together {minutes:.1f} "
         f"minutes on {first.device}. Chance: classes {first.numbers['chance/class']:.1%}, "
         f"retrieval {first.numbers['chance/retrieval']:.1%}.\n\n{markdown_table(rows)}\n"
     )
