@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avtrain.engine.compute import set_up_compute
+from avtrain.engine.compute import set_up_compute, uses_bf16
 from avtrain.engine.config import FitConfig
 from avtrain.engine.optim import make_optimizer
 from avtrain.engine.step import TrainStep
@@ -130,8 +130,7 @@ def time_in_turn(plain: Plain, step: Ours, batch: Any, *, rounds: int) -> dict[s
         for a, b in zip(plain.losses[:COMPARED_LOSSES], step.losses, strict=False)
     ]
     ratios = [a / b for a, b in zip(plain.seconds, step.seconds, strict=True)]
-    compute, cuda = step.config.compute, step.device.type == "cuda"
-    bf16 = compute.precision == "bf16" or (cuda and compute.precision == "auto")
+    bf16 = uses_bf16(step.config.compute, step.device)
     return {
         "ms_plain": 1e3 * of_plain,
         "ms_step": 1e3 * of_step,

@@ -1,5 +1,6 @@
 """How networks are computed: precision, memory layout, compilation."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -11,11 +12,29 @@ from avtrain.errors import AvtrainError
 from avtrain.models.batch_renorm import BatchNorm
 from avtrain.objectives.across_ranks import num_ranks
 
+logger = logging.getLogger(__name__)
+
+_BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this processor has instructions for bf16; without them it is many times slower."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in _BF16_INSTRUCTIONS)
+
+
+def uses_bf16(config: ComputeConfig, device: torch.device) -> bool:
+    """Whether networks compute in bf16 on the device, by the precision of the settings."""
+    if config.precision == "fast" and device.type == "cpu":
+        return cpu_multiplies_bf16()
+    if config.precision in ("auto", "fast"):
+        return device.type == "cuda"
+    return config.precision == "bf16"
+
 
 def autocast(config: ComputeConfig, device: torch.device) -> torch.autocast:
     """Context in which networks compute with the precision of the settings."""
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(config, device))
 
 
 def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.device) -> None:
@@ -27,7 +46,14 @@ def set_up_compute(networks: nn.Module, config: ComputeConfig, device: torch.dev
     if device.type == "cpu":
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        if config.precision == "bf16":
+        elif config.precision == "fast" and uses_bf16(config, device):
+            torch.set_num_threads(1)
+        if config.precision == "bf16" and not cpu_multiplies_bf16():
+            logger.warning(
+                "this processor has no instructions for bf16, so compute.precision=bf16 is many "
+                "times slower than float32; compute.precision=fast takes bf16 only where there are"
+            )
+        if uses_bf16(config, device):
             keep_small_convolutions_float32(networks)
     if config.sync_batch_norm and num_ranks() > 1:
         if device.type != "cuda":

@@ -9,7 +9,7 @@ RANDOM_PAIRING = ("sync.negatives.easy_share_start=1", "sync.negatives.easy_shar
 WORDS = (
     *("--where", "split == 'test' or source_index < 240"),
     *("--set", "finetune.preset=multisensory-tiny"),
-    *("--set", 'finetune.compute={precision = "bf16", threads = 1}'),
+    *("--set", 'finetune.compute={precision = "fast", threads = 1}'),
     *("--set", "finetune.clip_s=2.88"),
     *("--set", "finetune.test_clips=1"),
 )

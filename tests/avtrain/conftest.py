@@ -35,7 +35,6 @@ from avdata.schema import (
 from avdata.shards.codec import encode_array, encode_audio, encode_frames, encode_meta
 from avdata.shards.sidecar import LogMelSums, ShardReport, write_sidecar
 from avdata.shards.writer import ByteRange, ShardWriter
-from avtrain.data.device_feed import DeviceFeed
 
 SIDE_PX = 64
 CLIPS_PER_SHARD = 8
@@ -288,18 +287,12 @@ def one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture
 def pretended_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendCuda]:
-    """A pretended CUDA device for commands: what their `--device cuda` names.
-
-    Batches go there in the step, not by a thread with a stream of its own.
-    """
+    """A pretended CUDA device for commands: what their `--device cuda` names."""
 
     def choose(name: str, **_: object) -> torch.device:
         return CUDA if name == "cuda" else torch.device("cpu")
 
     monkeypatch.setattr("avtrain.engine.device.choose_device", choose)
     monkeypatch.setattr("avtrain.engine.ranks.choose_device", choose)
-    monkeypatch.setattr(
-        "avtrain.engine.fit.DeviceFeed", lambda loader, _: DeviceFeed(loader, torch.device("cpu"))
-    )
     with pretend_cuda() as pretended:
         yield pretended

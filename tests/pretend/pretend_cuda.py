@@ -9,12 +9,13 @@ device would refuse is an error, and where the host would wait for it is noted:
 - reading a value (`float`, `.item()`, `.cpu()`, a mask as an index, ...): in `waits`.
 
 Which tensors lie there follows from their storages. A tensor that torch itself makes lies where
-the tensors lie that it was called with. Not pretended: streams, events, pinned memory, kernels and
-their rounding.
+the tensors lie that it was called with. Streams are those of `pretend_streams.py`. Not pretended:
+pinned memory, kernels and their rounding, memory that runs out.
 """
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from unittest import mock
 
 import torch
 import torch._dynamo  # before anything is replaced: random numbers import it
+from pretend_streams import Streams
 from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.overrides import TorchFunctionMode
@@ -68,10 +70,31 @@ class PretendCuda:
     def __init__(self) -> None:
         self.storages: dict[int, torch.UntypedStorage] = {}
         """That lie on the device; kept alive, so that none takes the place of another."""
-        self.here: list[bool] = []
-        """Whether the functions under way were called with tensors of the device."""
         self.waits: list[str] = []
         """Where the host would wait: what for, and the line of the project."""
+        self.streams = Streams(self.see)
+        self._local = threading.local()
+
+    @property
+    def here(self) -> list[bool]:
+        """Whether this thread's functions under way were called with tensors of the device."""
+        if not hasattr(self._local, "here"):
+            self._local.here = []
+        here: list[bool] = self._local.here
+        return here
+
+    @contextmanager
+    def see(self) -> Iterator[None]:
+        """Have this thread see the device, if it does not yet."""
+        if getattr(self._local, "sees", False):
+            yield
+            return
+        self._local.sees = True
+        try:
+            with _Operations(self), _Functions(self):
+                yield
+        finally:
+            self._local.sees = False
 
     def lies_there(self, tensor: Tensor) -> bool:
         """Whether the tensor pretends to lie on the device."""
@@ -187,6 +210,9 @@ class _Functions(TorchFunctionMode):
                 kwargs["copy"] = copy
         with torch._C.DisableTorchFunction():
             same = target is None or (target.type == "cuda") == there
+            stream = of.streams.current
+            if stream is not None and non_blocking and not same and dtype in (None, tensor.dtype):
+                return of.put(stream.copy(tensor))
             made = tensor.to(
                 dtype=dtype or tensor.dtype, copy=not same or kwargs.get("copy", False)
             )
@@ -291,6 +317,8 @@ def pretend_cuda() -> Iterator[PretendCuda]:
             stack.enter_context(
                 mock.patch.object(module, "_group_tensors_by_device_and_dtype", group_here)
             )
-        stack.enter_context(_Operations(pretended))
-        stack.enter_context(_Functions(pretended))
+        stack.enter_context(mock.patch.object(Tensor, "record_stream"))
+        for name, replaced in pretended.streams.functions().items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, replaced))
+        stack.enter_context(pretended.see())
         yield pretended

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretend_cuda import CUDA, pretend_cuda
 
 from avdata import ShardSet
 from avtrain.data.device_feed import DeviceFeed, Handover
@@ -19,7 +20,7 @@ from avtrain.data.views.pair_reader import PairReader
 
 
 def loader_of(
-    path: Path, *, pin_memory: bool = False, num_samples: int = 24, **video: object
+    path: Path, *, pin_memory: bool = False, passes: int = 1, **video: object
 ) -> BatchLoader[PairBatch]:
     shards = ShardSet(path)
     reader = PairReader(
@@ -29,7 +30,7 @@ def loader_of(
         audio=AudioViewConfig(),
     )
     view = PairTrainView(reader, seed=1, pin_memory=pin_memory)
-    items = sequential_batches(tuple(range(num_samples)), 5)
+    items = sequential_batches(tuple(range(24)) * passes, 5)
     return BatchLoader(view, items, num_threads=2, prefetch_batches=2)
 
 
@@ -88,6 +89,41 @@ def test_a_thread_that_cannot_hand_on_its_value_ends_when_it_is_told() -> None:
     handover.close()
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("crop_on", ["loader", "device"])
+def test_a_pretended_device_gets_the_same_batches_and_the_loader_its_memory(
+    shard_set: Path, crop_on: str
+) -> None:
+    memory = set()
+    with (
+        pretend_cuda() as pretended,
+        loader_of(shard_set, crop_on=crop_on, passes=8) as plain,
+        loader_of(shard_set, crop_on=crop_on, passes=8) as loader,
+        DeviceFeed(loader, CUDA) as feed,
+    ):
+        allocate = loader._view.allocate
+
+        def noted(num_items: int) -> PairBatch:
+            batch = allocate(num_items)
+            memory.add(batch.frames.data_ptr())
+            return batch
+
+        loader._view.allocate = noted  # type: ignore[method-assign]
+        for expected in plain:
+            loaded = next(feed)
+            assert loaded.items == expected.items
+            batch = loaded.batch
+            assert batch.frames.is_cuda
+            assert batch.source.is_cuda
+            assert not batch.color_orders.is_cuda
+            for one, other in zip(batch.tensors(), expected.batch.tensors(), strict=True):
+                assert torch.equal(one.cpu(), other)
+            feed.release(loaded)
+        with pytest.raises(StopIteration):
+            next(feed)
+        assert pretended.waits  # of this test's own copies
+    assert 0 < len(memory) <= 8  # of forty batches
 
 
 @pytest.mark.gpu

@@ -14,6 +14,7 @@ from avtrain.engine.compute import (
     lay_out_channels_last,
     set_up_compute,
     synchronize_batch_norm,
+    uses_bf16,
 )
 from avtrain.engine.config import ComputeConfig, FitConfig
 from avtrain.engine.optim import make_optimizer
@@ -112,6 +113,43 @@ def test_precision_by_device() -> None:
     with autocast(ComputeConfig(precision="bf16"), CPU):
         assert torch.is_autocast_enabled("cpu")
         assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+@pytest.mark.parametrize(
+    ("capabilities", "has_it"),
+    [({}, False), ({"avx2": True, "avx512_f": True}, False)]
+    + [({name: True}, True) for name in ("avx512_bf16", "amx_bf16")],
+)
+def test_fast_is_bf16_where_the_processor_has_it(
+    capabilities: dict[str, bool],
+    has_it: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    found = {
+        (name, place): uses_bf16(ComputeConfig(precision=name), torch.device(place))
+        for name in ("auto", "fast", "bf16", "float32")
+        for place in ("cpu", "cuda")
+    }
+    assert found == {
+        ("auto", "cpu"): False,
+        ("auto", "cuda"): True,
+        ("fast", "cpu"): has_it,
+        ("fast", "cuda"): True,
+        ("bf16", "cpu"): True,
+        ("bf16", "cuda"): True,
+        ("float32", "cpu"): False,
+        ("float32", "cuda"): False,
+    }
+    for precision in ("fast", "bf16"):
+        caplog.clear()
+        torch.set_num_threads(3)
+        set_up_compute(nn.Linear(1, 1), ComputeConfig(precision=precision), CPU)
+        assert torch.get_num_threads() == (1 if has_it and precision == "fast" else 3)
+        warned = "no instructions for bf16" in caplog.text
+        assert warned == (precision == "bf16" and not has_it)
 
 
 def test_sync_batch_norm_of_one_rank_is_batch_norm() -> None:
