@@ -104,8 +104,8 @@ class ComputeConfig(Spec):
     """Of the networks; criteria are float32. `auto` is bf16 on CUDA and float32 on the CPU; `fast`
     is bf16 also on a CPU that has instructions for it (AVX512-BF16 or AMX), where it can be several
     times faster, then with one thread if `threads` does not say otherwise: bf16 kernels of several
-    threads spin while they wait for each other, and stall on busy cores. On other CPUs bf16 is tens
-    of times slower than float32."""
+    threads spin while they wait for each other, and stall on busy cores. On other CPUs bf16 is many
+    times slower than float32 (15 times, on one with AVX2)."""
     threads: int | None = Field(default=None, ge=1)
     """CPU: threads of torch, beside those of the loader; without a number, one a core."""
     tf32: bool = True
