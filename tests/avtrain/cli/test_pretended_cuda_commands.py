@@ -46,10 +46,7 @@ METHODS = {
     ),
 }
 TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "retrieval": ("avid", ()),
-    "knn": ("avid", ()),
-    "probe": ("avid", ()),
-    "fewshot": ("avid", ("fewshot.shots=[1]",)),
+    "retrieval knn probe fewshot svm": ("avid", ("fewshot.shots=[1]",)),
     "linear": ("avid", ("linear.epochs=1", "linear.test_clips=2")),
     "finetune": (
         "avid",
@@ -58,22 +55,26 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("finetune.test_clips=2", "finetune.single_test_clips=2", "finetune.clip_frames=4"),
         ),
     ),
-    "svm": ("avid", ()),
     "sync": ("sync", ("sync.offsets.max_s=0.8", "sync.offsets.step_s=0.4")),
     "localization": ("sync", ()),
     "separation": ("separation", ()),
 }
-"""Method and settings."""
+"""Method and settings of each call."""
 NEARLY = {"linear": 0.2, "finetune": 0.2, "probe": 0.2, "svm": 0.2, "separation": 0.01}
 """Trained again: shares of a few clips; in decibels."""
 
 
-def answer(*arguments: object) -> Any:
+def answers(*arguments: object) -> list[Any]:
+    """What a command with --json says, a line each."""
     done = CliRunner().invoke(main, [str(a) for a in arguments], prog_name="avtrain")
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def answer(*arguments: object) -> Any:
+    return answers(*arguments)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -120,25 +121,31 @@ def runs(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
     return {method: folder / method for method in METHODS}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("tasks", TASKS)
 def test_a_task_has_the_numbers_of_the_cpu(
-    task: str,
+    tasks: str,
     runs: dict[str, Path],
     sets: dict[str, Path],
     tmp_path: Path,
     pretended_cuda: PretendCuda,
 ) -> None:
-    method, settings = TASKS[task]
-    words = [word for text in settings for word in ("--set", text)]
-    if task == "localization":
+    method, settings = TASKS[tasks]
+    words = [word for task in tasks.split() for word in ("--task", task)]
+    words += [word for text in settings for word in ("--set", text)]
+    if tasks == "localization":
         boxes = tmp_path / "boxes.csv"
         rows = [f"clip-{i:03d},0.1,0.1,0.6,0.7" for i in range(24)]
         boxes.write_text("\n".join(["key,x0,y0,x1,y1", *rows]))
         words += ["--boxes", str(boxes)]
-    common = ("eval", runs[method], sets[method], "--task", task, "--no-cache", "--json", *words)
-    one, other = (answer(*common, "--device", device)["metrics"] for device in ("cpu", "cuda"))
+    common = ("eval", runs[method], sets[method], "--no-cache", "--json", *words)
+    both = [answers(*common, "--device", device) for device in ("cpu", "cuda")]
     assert pretended_cuda.storages
-    assert one == pytest.approx(other, rel=1e-3, abs=NEARLY.get(task, 1e-3), nan_ok=True)
+    assert [one["task"] for one in both[0]] == tasks.split()
+    for one, other in zip(*both, strict=True):
+        near = pytest.approx(
+            other["metrics"], rel=1e-3, abs=NEARLY.get(one["task"], 1e-3), nan_ok=True
+        )
+        assert one["metrics"] == near
 
 
 def test_embeddings_and_galleries(
