@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a pretrained model in under 12 minutes on 2 cores.
+# From nothing to a pretrained model in 10 to 15 minutes on 2 cores, by their speed.
 #
 #   bash pipelines/quickstart.sh                  on synthesized clips with known answers
 #   bash pipelines/quickstart.sh LIST MEDIA_DIR   on your own: any listing that avdata build reads
