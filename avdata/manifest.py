@@ -4,7 +4,7 @@ import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,31 @@ _ARROW = {
 
 def arrow_schema(row_type: type) -> Any:
     """Arrow schema of a row dataclass: one column a field, nullable where None is allowed."""
-    fields = []
+    columns = []
     for name, hint in typing.get_type_hints(row_type).items():
         nullable = isinstance(hint, types.UnionType)
         inner = next(t for t in typing.get_args(hint) if t is not type(None)) if nullable else hint
-        fields.append(pa.field(name, _ARROW[inner], nullable=nullable))
-    return pa.schema(fields)
+        columns.append(pa.field(name, _ARROW[inner], nullable=nullable))
+    return pa.schema(columns)
 
 
 MANIFEST_SCHEMA = arrow_schema(ManifestRow)
 REJECTS_SCHEMA = arrow_schema(RejectRow)
+OPTIONAL_COLUMNS = frozenset(
+    field.name
+    for row_type in (ManifestRow, RejectRow)
+    for field in fields(row_type)
+    if field.default is not MISSING
+)
+"""Columns that sets of earlier schema versions lack: they are read as empty."""
+
+
+def _with_later_columns(table: Any, name: str) -> Any:
+    """`table` with the columns that a set of an earlier schema version lacks, all empty."""
+    for field in MANIFEST_SCHEMA if name == MANIFEST_NAME else REJECTS_SCHEMA:
+        if field.name in OPTIONAL_COLUMNS and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 class TableWriter:
@@ -127,8 +142,8 @@ class LazyTable:
 
     @property
     def schema(self) -> Any:
-        """Arrow schema of all columns."""
-        return self._file.schema_arrow
+        """Arrow schema of all columns, those included that only later versions store."""
+        return _with_later_columns(self._file.schema_arrow.empty_table(), self._name).schema
 
     @property
     def column_names(self) -> list[str]:
@@ -166,7 +181,7 @@ class LazyTable:
             at += rows
         with self._lock:
             table = self._guarded(partial(self._file.read_row_groups, groups))
-        return table.slice(start - (first or 0), length)
+        return _with_later_columns(table.slice(start - (first or 0), length), self._name)
 
     def lists(self, column: str) -> NumberLists:
         """A column of lists; read group by group, so that there is never more than one copy."""
@@ -192,7 +207,11 @@ class LazyTable:
 
     def _read(self, columns: list[str]) -> Any:
         self._check(columns)
-        return self._guarded(partial(self._file.read, columns=columns))
+        stored = [name for name in columns if name in self._file.schema_arrow.names]
+        table = self._guarded(partial(self._file.read, columns=stored))
+        return (
+            table if stored == columns else _with_later_columns(table, self._name).select(columns)
+        )
 
     def _check(self, columns: Iterable[str]) -> None:
         if unknown := [name for name in columns if name not in self.schema.names]:

@@ -30,7 +30,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from avdata.errors import FailureReason, ShardSetError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (2, 3)
+"""Version 3 adds columns to the manifest; sets of version 2 are read with these columns empty."""
 
 FieldName = Literal["frames", "audio", "logmel"]
 """Fields that a build can be asked for; ``meta`` is always stored."""
@@ -401,8 +403,13 @@ class ManifestRow:
     split: str | None
     media: str
     """File the sample was made from, as found."""
+    media_bytes: int | None = None
+    media_modified_s: float | None = None
+    """Size of that file, and when it was last changed, in seconds since 1970."""
     trimmed: bool
     """The file was taken to hold just the listed span: listed times count from its start."""
+    excess_s: float | None = None
+    """Seconds that such a file holds beyond the listed span; None for files that were not cut."""
     listed_start_s: float | None
     listed_end_s: float | None
     decoded_start_s: float
@@ -426,6 +433,9 @@ class ManifestRow:
     video_stream: int | None
     audio_stream: int | None
     """Index of the track that was taken: the container's default one."""
+    frame_clock: str | None = None
+    """Where the times of the frames are from: `pts` (presentation times), `dts` (decoding times,
+    where presentation times run backwards), or `rate` (the stated rate, where there are none)."""
     native_fps: float | None
     """Mean rate of the pictures' times."""
     native_jitter_s: float | None
@@ -435,13 +445,38 @@ class ManifestRow:
     pixel_aspect: float | None
     """Width by height of a native pixel; stored pixels are square."""
     rotation_deg: int | None
+    """Counterclockwise turn that was applied to set the frames upright."""
+    mirrored: bool | None = None
+    """The file asks for a mirror image as well; it was applied."""
+    interlaced: bool | None = None
+    """The decoder flags frames of the clip as interlaced."""
+    color_matrix: str | None = None
+    color_range: str | None = None
+    color_transfer: str | None = None
+    """FFmpeg's names of what the file states (bt709, bt2020nc; tv, pc; smpte2084 ...); None where
+    it states nothing."""
     native_sample_rate_hz: int | None
     native_channels: int | None
     native_layout: str | None
     """FFmpeg's name of the channel layout: stereo, 5.1, ambisonic 1 ..."""
+    ambisonic_form: str | None = None
+    """The form of ambisonics that the stored audio was made of; None for other audio."""
+    num_audio_forms: int | None = None
+    """Stretches of one sample rate and channel layout that the audio consists of; 1 as a rule."""
     video_codec: str | None
     audio_codec: str | None
     num_bad_packets: int
+    """Packets of the clip that fail to decode."""
+    num_skipped_packets: int | None = None
+    """Packets of the clip without data, or that the container flags as damaged."""
+    num_dropped_frames: int | None = None
+    """Decoded frames of the clip that could not be placed in time."""
+    num_corrupt_frames: int | None = None
+    """Decoded frames of the clip that the decoder flags as corrupt or concealed."""
+    frame_gap_s: float | None = None
+    """Seconds of the clip for which frames are missing: the frame before stands for them."""
+    audio_gap_s: float | None = None
+    """Seconds of the clip, inside the audio, that are missing: silence stands for them."""
     sound_missing: bool
     """There is no sound stream, or not one audible moment (peak above -60 dB) in the clip."""
     silence_fraction: float | None
@@ -450,6 +485,9 @@ class ManifestRow:
     """Share of native samples at full scale."""
     dual_mono: bool | None
     """Two native channels that are the same; None for other numbers of channels."""
+    mono_loss_db: float | None = None
+    """Level of the native channels above that of their mono mix, in dB: high where channels cancel
+    each other. None where the stored audio is no mix."""
     still_fraction: float | None
     """Share of neighboring stored pictures between which nothing moves."""
     black_fraction: float | None
@@ -514,14 +552,15 @@ def sidecar_name(shard: str) -> str:
 
 
 def check_schema_version(seen: object, *, where: str) -> None:
-    """Refuse another schema version.
+    """Refuse an unknown schema version.
 
     Raises:
-        ShardSetError: `seen` is not the version this software reads.
+        ShardSetError: `seen` is not a version this software reads.
     """
-    if seen != SCHEMA_VERSION:
+    if seen not in READABLE_VERSIONS:
         raise ShardSetError(
-            f"{where} has schema version {seen!r}; this avdata reads version {SCHEMA_VERSION}. "
+            f"{where} has schema version {seen!r}; this avdata reads versions "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. "
             "Build the set again with `avdata build`, or use the avdata release that wrote it"
         )
 

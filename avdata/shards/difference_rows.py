@@ -15,6 +15,7 @@ from avdata.errors import ShardSetError
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
+    OPTIONAL_COLUMNS,
     REJECTS_NAME,
     open_parquet,
     read_table,
@@ -88,6 +89,8 @@ class JoinedRows:
         """One whole column of set `a` or `b`, as a single array."""
         file = self._file_a if which == "a" else self._file_b
         where = self.where_a if which == "a" else self.where_b
+        if column not in file.schema_arrow.names:  # of a set of an earlier schema version
+            return pa.nulls(file.metadata.num_rows, MANIFEST_SCHEMA.field(column).type)
         try:
             chunked = file.read(columns=[column]).column(0)
         except (pa.ArrowInvalid, OSError, KeyError) as error:
@@ -134,7 +137,8 @@ class JoinedRows:
 
 def _open(where: Location) -> Any:
     file = open_parquet(where, MANIFEST_NAME)
-    missing = [name for name in MANIFEST_SCHEMA.names if name not in file.schema_arrow.names]
+    needed = [name for name in MANIFEST_SCHEMA.names if name not in OPTIONAL_COLUMNS]
+    missing = [name for name in needed if name not in file.schema_arrow.names]
     if missing:
         raise ShardSetError(
             f"{where.place(MANIFEST_NAME)} has no columns {missing}; run `avdata verify {where}`"

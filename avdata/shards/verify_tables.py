@@ -20,6 +20,7 @@ from avdata.errors import FailureReason, ShardSetError
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
+    OPTIONAL_COLUMNS,
     REJECTS_NAME,
     REJECTS_SCHEMA,
     read_table,
@@ -95,7 +96,8 @@ def _has_columns(directory: Path, name: str, promised: Any, problems: list[Probl
         problems.append(_unreadable(name, ValueError(f"{name} cannot be read: {error}")))
         return False
     before = len(problems)
-    if missing := [column for column in promised.names if column not in seen.names]:
+    needed = [column for column in promised.names if column not in OPTIONAL_COLUMNS]
+    if missing := [column for column in needed if column not in seen.names]:
         problems.append(
             Problem(where=name, seen=f"no columns {missing}", expected="all columns of the schema")
         )
