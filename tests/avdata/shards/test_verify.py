@@ -240,7 +240,9 @@ def test_partial_files_are_a_note(tiny_set: Path) -> None:
 
 def test_wrong_schema_version_is_refused(tiny_set: Path) -> None:
     rewrite_spec(tiny_set, schema_version=99)
-    with pytest.raises(ShardSetError, match="schema version 99; this avdata reads versions 2 and 3"):
+    with pytest.raises(
+        ShardSetError, match="schema version 99; this avdata reads versions 2 and 3"
+    ):
         verify_set(tiny_set)
 
 
