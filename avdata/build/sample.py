@@ -93,6 +93,7 @@ class Sample:
             native_height_px=video.native_height_px if video else None,
             pixel_aspect=video.pixel_aspect if video else None,
             rotation_deg=video.rotation_deg if video else None,
+            mirrored=video.mirrored if video else None,
             native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
             native_channels=audio.native_channels if audio else None,
             native_layout=audio.native_layout if audio else None,

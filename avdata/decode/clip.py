@@ -47,6 +47,7 @@ class VideoFacts:
     native_jitter_s: float
     pixel_aspect: float
     rotation_deg: int
+    mirrored: bool
     codec: str
     start_s: float
     end_s: float

@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from avdata.config import LimitsConfig
 from avdata.decode.media import check_pixels, scaling_faults
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_geometry import AS_IT_IS, frame_orientation, stored_size
 
 BT709 = 1
 """`AVCOL_SPC_BT709`."""
@@ -47,7 +47,7 @@ class PictureScaler:
         self._scaler = VideoReformatter()
         self._matrix: _MatrixChange | None = None
         self._size: tuple[int, int] | None = None
-        self.rotation_deg = 0
+        self.orientation = AS_IT_IS
         self.width_px = self.height_px = 0
         """Size as stored, after the turn."""
 
@@ -64,20 +64,19 @@ class PictureScaler:
         with scaling_faults(frame):
             small = self._shrink(frame, self._size)
         planes = [_pixels(plane) for plane in small.planes]
-        if turns := upright_turns(self.rotation_deg):
-            planes = [np.ascontiguousarray(np.rot90(plane, turns)) for plane in planes]
+        if self.orientation != AS_IT_IS:
+            planes = [np.ascontiguousarray(self.orientation.upright(plane)) for plane in planes]
         return planes
 
     def _start(self, frame: av.VideoFrame) -> None:
-        width, height = self._size = stored_size(
+        self._size = stored_size(
             frame.width,
             frame.height,
             pixel_aspect=self._pixel_aspect,
             short_side_px=self._short_side_px,
         )
-        self.rotation_deg = frame.rotation
-        lies = upright_turns(frame.rotation) % 2 == 1
-        self.width_px, self.height_px = (height, width) if lies else (width, height)
+        self.orientation = frame_orientation(frame)
+        self.width_px, self.height_px = self.orientation.size(self._size)
 
     def _shrink(self, frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
         width, height = size

@@ -39,7 +39,7 @@ from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import sound_verdicts
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_geometry import Orientation, frame_orientation, stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
@@ -276,7 +276,7 @@ class _Decoding:
                 verdicts=run.frames.verdicts(len(times)),
                 size=(scaler.width_px, scaler.height_px),
                 native=run.native,
-                rotation_deg=scaler.rotation_deg,
+                orientation=scaler.orientation,
                 held=(start_s, end_s),
             ),
             clip,
@@ -326,22 +326,22 @@ class _Decoding:
         count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
         times = [time_s for time_s, i in packets.shown if which.first <= i < which.stop]
         picks = nearest_times(times, clip.start_s, fps, count)
-        width, height = stored_size(
+        orientation = frame_orientation(picture)
+        size = stored_size(
             picture.width,
             picture.height,
             pixel_aspect=self.pixel_aspect,
             short_side_px=self.video_spec.short_side_px,
         )
-        lies = upright_turns(picture.rotation) % 2 == 1
         return self._video_facts(
             packets,
             frames=copied_frames(self.video, packets, which, start_s=clip.start_s),
             fps=fps,
             times_s=[times[i] for i in picks],
             verdicts=None,
-            size=(height, width) if lies else (width, height),
+            size=orientation.size(size),
             native=(picture.width, picture.height),
-            rotation_deg=picture.rotation,
+            orientation=orientation,
             held=(packets.shown[0][0], packets.end_s() or 0.0),
         )
 
@@ -371,7 +371,7 @@ class _Decoding:
         verdicts: PictureVerdicts | None,
         size: tuple[int, int],
         native: tuple[int, int],
-        rotation_deg: int,
+        orientation: Orientation,
         held: tuple[float, float],
     ) -> VideoFacts:
         assert self.video is not None
@@ -388,7 +388,8 @@ class _Decoding:
             native_fps=packets.rate(None),
             native_jitter_s=packets.jitter_s(),
             pixel_aspect=float(self.pixel_aspect),
-            rotation_deg=rotation_deg,
+            rotation_deg=orientation.rotation_deg,
+            mirrored=orientation.mirrored,
             codec=self.video.codec_context.name,
             start_s=max(held[0], self.span.start_s),
             end_s=min(held[1], self.span.end_s),

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from avdata.media_tracks import default_track, use_one_thread
-from avdata.picture_geometry import upright_turns
+from avdata.picture_geometry import Orientation
 from avdata.schema import FRAMES_INDEX_SUFFIX
 from avdata.shards.codec import decode_array_head, decode_frame
 from avdata.shards.container_form import container_form
@@ -67,7 +67,8 @@ class VideoMember:
     width_px: int
     height_px: int
     """Of the frames as they are wanted, upright."""
-    rotation_deg: int
+    orientation: Orientation
+    """As the manifest says: the container itself may state none."""
     start_s: float | None
     """Where the clip starts on the container's clock; None where the member's index says so."""
     frame_times_s: np.ndarray
@@ -300,10 +301,9 @@ class _Wanted:
         if wanted is None:
             return
         member = self._member
-        turns = upright_turns(member.rotation_deg)
-        size = (member.width_px, member.height_px)
-        picture = _rgb(frame, self._reformatter, size[::-1] if turns % 2 else size)
-        self._by_time[wanted] = np.rot90(picture, turns)
+        size = member.orientation.size((member.width_px, member.height_px))
+        picture = _rgb(frame, self._reformatter, size)
+        self._by_time[wanted] = member.orientation.upright(picture)
 
 
 def _tolerance_s(time_s: float) -> float:
