@@ -7,7 +7,9 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+import av
 import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
@@ -17,6 +19,9 @@ from avdata.errors import FailureReason, MediaError
 MAX_LONG_SIDE_PX = 8192
 ANGLE_TOLERANCE_DEG = 1.0
 """Angles this near to a quarter turn count as one, as in FFmpeg's `autorotate`."""
+
+MAX_SIDE_DATA_TYPES = 48
+"""FFmpeg 8 has 32 types of side data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +54,31 @@ AS_IT_IS = Orientation()
 
 def frame_orientation(frame: VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix asks for."""
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any
+    try:
+        side_data = frame.side_data
+    except ValueError:  # PyAV knows no name for a part of it, such as EXIF
+        side_data = _with_named_side_data(frame).side_data
+    matrix = side_data.get(Type.DISPLAYMATRIX)
     return AS_IT_IS if matrix is None else matrix_orientation(bytes(matrix))
+
+
+def _with_named_side_data(frame: VideoFrame) -> VideoFrame:
+    """Return the frame without side data that PyAV has no name for."""
+    form = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}"
+    graph = av.filter.Graph()
+    source = last = graph.add("buffer", f"{form}:time_base=1/1")
+    for number in range(len(Type), MAX_SIDE_DATA_TYPES):
+        link = graph.add("sidedata", f"mode=delete:type={number}")
+        last.link_to(link)
+        last = link
+    sink = graph.add("buffersink")
+    last.link_to(sink)
+    graph.configure()
+    source.push(frame)
+    named = sink.pull()
+    assert isinstance(named, VideoFrame)
+    return named
 
 
 def matrix_orientation(display_matrix: bytes) -> Orientation:

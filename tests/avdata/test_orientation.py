@@ -1,4 +1,4 @@
-"""All eight display matrices come out as the bundled ffmpeg shows them, wherever frames are read."""
+"""All eight display matrices come out as the bundled ffmpeg shows them, wherever they are read."""
 
 import struct
 import subprocess
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 from click.testing import CliRunner
+from PIL import Image, ImageOps
 
 from avdata import ShardSet
 from avdata.cli import main
@@ -22,10 +23,12 @@ from avdata.shards.stored_frames import open_frames
 from avdata.shards.stored_sample import open_sample
 
 WIDTH_PX, HEIGHT_PX = 96, 64
+ORIENTATION_TAG = 0x0112
+"""Of EXIF: 1 to 8."""
 COLORS = ((220, 40, 40), (40, 200, 40), (40, 60, 230), (230, 220, 210))
 """Of the quadrants: top left, top right, bottom left, bottom right."""
 MATRICES = {
-    f"turn{turn}{'_flip' if flip else ''}": ["-display_rotation", str(turn)] + flip
+    f"turn{turn}{'_flip' if flip else ''}": ["-display_rotation", str(turn), *flip]
     for turn in (0, 90, 180, 270)
     for flip in ([], ["-display_hflip"])
 }
@@ -171,6 +174,23 @@ def test_odd_angles_count_as_none(angle: str, turned: bool, movies: Path, tmp_pa
     with av.open(str(tmp_path / "o.mp4")) as container:
         frame = next(container.decode(video=0))
     assert (frame_orientation(frame) != Orientation()) == turned
+
+
+@pytest.mark.parametrize("exif_orientation", range(1, 9))
+def test_orientation_next_to_side_data_without_a_name(
+    exif_orientation: int, tmp_path: Path
+) -> None:
+    """PyAV cannot list the side data of such frames: cameras write EXIF into each MJPEG frame."""
+    picture = Image.fromarray(quadrants())
+    exif = picture.getexif()
+    exif[ORIENTATION_TAG] = exif_orientation
+    picture.save(tmp_path / "one.jpg", exif=exif, quality=95)
+    path = tmp_path / "movie.avi"
+    ffmpeg("-framerate", 10, "-i", tmp_path / "one.jpg", "-c", "copy", path)
+    wanted = np.asarray(ImageOps.exif_transpose(picture))
+    height, width, _ = wanted.shape
+    pictures = stream_pictures(path, LimitsConfig(), width_px=width, height_px=height)
+    np.testing.assert_allclose(corners(next(iter(pictures))[1]), corners(wanted), atol=6)
 
 
 @pytest.mark.parametrize(
