@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avdata.picture_color import StatedColor
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EncodedFrames:
@@ -48,6 +50,8 @@ class VideoFacts:
     pixel_aspect: float
     rotation_deg: int
     mirrored: bool
+    interlaced: bool
+    color: StatedColor
     codec: str
     start_s: float
     end_s: float

@@ -25,6 +25,7 @@ from avdata.decode.packets import MAX_LAST_FRAME_S, media_span
 from avdata.decode.picture_run import decoded
 from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_color import rgb_pixels
 from avdata.picture_geometry import frame_orientation, stored_size
 
 _RECENT_GAPS = 99
@@ -113,15 +114,8 @@ class UprightScaler:
         orientation = frame_orientation(frame)
         width, height = orientation.size((width_px, height_px))
         with scaling_faults(frame):
-            picture = self._reformatter.reformat(
-                frame,
-                width=width,
-                height=height,
-                format="rgb24",
-                interpolation="AREA",
-                threads=1,
-            )
-        return np.ascontiguousarray(orientation.upright(picture.to_ndarray()))
+            pixels = rgb_pixels(frame, self._reformatter, width_px=width, height_px=height)
+        return np.ascontiguousarray(orientation.upright(pixels))
 
 
 class _ScaledFrames:

@@ -33,13 +33,13 @@ from avdata.decode.packets import (
     media_span,
     read_packets,
 )
-from avdata.decode.picture import PictureScaler
+from avdata.decode.picture import PictureFacts, PictureScaler, picture_facts
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
 from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import sound_verdicts
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import Orientation, frame_orientation, stored_size
+from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
@@ -267,6 +267,7 @@ class _Decoding:
         times = run.picker.times_s[:count]
         self._check_duration(len(times) / fps)
         scaler = run.frames.scaler
+        assert scaler.facts is not None
         return (
             self._video_facts(
                 found,
@@ -276,7 +277,7 @@ class _Decoding:
                 verdicts=run.frames.verdicts(len(times)),
                 size=(scaler.width_px, scaler.height_px),
                 native=run.native,
-                orientation=scaler.orientation,
+                facts=scaler.facts,
                 held=(start_s, end_s),
             ),
             clip,
@@ -310,6 +311,7 @@ class _Decoding:
             pixel_aspect=self.pixel_aspect,
             color_range="full" if spec.codec == "jpeg" else "limited",
             limits=self.limits,
+            tone_map=spec.tone_map,
         )
         frames: ClipFrames
         if spec.codec == "jpeg":
@@ -326,7 +328,7 @@ class _Decoding:
         count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
         times = [time_s for time_s, i in packets.shown if which.first <= i < which.stop]
         picks = nearest_times(times, clip.start_s, fps, count)
-        orientation = frame_orientation(picture)
+        facts = picture_facts(picture)
         size = stored_size(
             picture.width,
             picture.height,
@@ -339,9 +341,9 @@ class _Decoding:
             fps=fps,
             times_s=[times[i] for i in picks],
             verdicts=None,
-            size=orientation.size(size),
+            size=facts.orientation.size(size),
             native=(picture.width, picture.height),
-            orientation=orientation,
+            facts=facts,
             held=(packets.shown[0][0], packets.end_s() or 0.0),
         )
 
@@ -371,7 +373,7 @@ class _Decoding:
         verdicts: PictureVerdicts | None,
         size: tuple[int, int],
         native: tuple[int, int],
-        orientation: Orientation,
+        facts: PictureFacts,
         held: tuple[float, float],
     ) -> VideoFacts:
         assert self.video is not None
@@ -388,8 +390,10 @@ class _Decoding:
             native_fps=packets.rate(None),
             native_jitter_s=packets.jitter_s(),
             pixel_aspect=float(self.pixel_aspect),
-            rotation_deg=orientation.rotation_deg,
-            mirrored=orientation.mirrored,
+            rotation_deg=facts.orientation.rotation_deg,
+            mirrored=facts.orientation.mirrored,
+            interlaced=facts.interlaced,
+            color=facts.color,
             codec=self.video.codec_context.name,
             start_s=max(held[0], self.span.start_s),
             end_s=min(held[1], self.span.end_s),

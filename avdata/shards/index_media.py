@@ -20,6 +20,7 @@ from PIL import Image
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
+from avdata.picture_color import StatedColor, stated_color
 from avdata.picture_geometry import Orientation, frame_orientation, usable_aspect
 from avdata.shards.container_form import container_form
 from avdata.shards.foreign_sound import npy_samples, pick_audio
@@ -45,6 +46,8 @@ class VideoTrack:
     height_px: int
     pixel_aspect: float
     orientation: Orientation
+    interlaced: bool
+    color: StatedColor
     codec: str
     stream_index: int
 
@@ -202,6 +205,8 @@ class _Tracks:
             height_px=first.height,
             pixel_aspect=float(usable_aspect(aspect)),
             orientation=frame_orientation(first),
+            interlaced=first.interlaced_frame,
+            color=stated_color(first),
             codec=video.codec_context.name,
             stream_index=video.index,
         )

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from avdata.media_tracks import default_track, use_one_thread
+from avdata.picture_color import rgb_pixels
 from avdata.picture_geometry import Orientation
 from avdata.schema import FRAMES_INDEX_SUFFIX
 from avdata.shards.codec import decode_array_head, decode_frame
@@ -321,6 +322,4 @@ def _rgb(
 ) -> np.ndarray:
     """uint8 (h, w, 3), by the matrix and range that the picture states; BT.601 without."""
     width, height = size or (frame.width, frame.height)
-    return reformatter.reformat(
-        frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1
-    ).to_ndarray()
+    return rgb_pixels(frame, reformatter, width_px=width, height_px=height)
