@@ -59,6 +59,8 @@ BT2020_PRIMARIES = 9
 FULL_RANGE = 2
 """`AVCOL_RANGE_JPEG`."""
 
+SCALER_DEPTH = 8
+"""Bits of RGB that FFmpeg's scaler makes YUV of to two levels; it is three off with more."""
 SCALER_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
 """`AVColorSpace` of frames that FFmpeg's scaler makes RGB of."""
 YCGCO, BT2020_CL, DERIVED_NCL, DERIVED_CL, ICTCP = 8, 10, 12, 13, 14
@@ -108,21 +110,34 @@ def stated_color(frame: VideoFrame) -> StatedColor:
     )
 
 
+def needs_decoding(frame: VideoFrame) -> bool:
+    """Return whether FFmpeg's scaler and filters have no exact conversion to BT.601 of a frame."""
+    form = frame.format
+    if form.is_rgb:
+        return form.components[0].bits > SCALER_DEPTH
+    return frame.colorspace in DECODED_MATRICES
+
+
+def scaler_colorspace(frame: VideoFrame) -> Colorspace | None:
+    """Return the color space to name to FFmpeg's scaler; None where it accepts the frame's own."""
+    matrix = frame.colorspace
+    accepted = matrix in SCALER_MATRICES and (matrix != 0 or frame.format.is_rgb)
+    return None if accepted else Colorspace.ITU601
+
+
 def rgb_pixels(
     frame: VideoFrame, reformatter: VideoReformatter, *, width_px: int, height_px: int
 ) -> np.ndarray:
     """Return uint8 RGB (height_px, width_px, 3), by the matrix and range that the frame states."""
-    matrix = frame.colorspace
-    if matrix in DECODED_MATRICES and not frame.format.is_rgb:
+    if frame.colorspace in DECODED_MATRICES and not frame.format.is_rgb:
         signal = rgb_signal(frame, reformatter, width_px=width_px, height_px=height_px)
         return np.round(255 * signal).astype(np.uint8)
-    known = matrix in SCALER_MATRICES and (matrix or frame.format.is_rgb)
     return reformatter.reformat(
         frame,
         width=width_px,
         height=height_px,
         format="rgb24",
-        src_colorspace=None if known else Colorspace.ITU601,
+        src_colorspace=scaler_colorspace(frame),
         interpolation="AREA",
         threads=1,
     ).to_ndarray()
@@ -138,6 +153,8 @@ def rgb_signal(
             width=width_px,
             height=height_px,
             format="gbrp16le",
+            src_colorspace=scaler_colorspace(frame),
+            dst_colorspace=scaler_colorspace(frame),
             interpolation="AREA",
             threads=1,
         )
@@ -158,7 +175,7 @@ def rgb_signal(
     y, u, v = (_samples(plane) for plane in deep.planes)
     black, luma, chroma = (0, 65535, 65535) if full else (16 * 256, 219 * 256, 224 * 256)
     if frame.colorspace == YCGCO:
-        chroma = luma  # a transform of RGB in this range: H.273, eq. 20 to 22
+        chroma = luma  # of RGB that is already in this range: H.273, section 8.3
     y, u, v = (y - black) / luma, (u - 32768) / chroma, (v - 32768) / chroma
     return np.asarray(np.clip(_decode(y, u, v, frame), 0, 1))
 
@@ -172,7 +189,7 @@ def _samples(plane: VideoPlane) -> np.ndarray:
 def _decode(y: np.ndarray, u: np.ndarray, v: np.ndarray, frame: VideoFrame) -> np.ndarray:
     """Return RGB (h, w, 3) of luma in [0, 1] and chroma in [-0.5, 0.5]."""
     matrix = frame.colorspace
-    if matrix == YCGCO:  # H.273, eq. 41 to 44
+    if matrix == YCGCO:  # H.273, MatrixCoefficients 8
         return np.stack([y - u + v, y + u, y - u - v], -1)
     if matrix == ICTCP:
         return _decode_ictcp(y, u, v, frame.color_trc)
@@ -211,13 +228,13 @@ def rgb_to_xyz(primaries: int) -> np.ndarray:
 def _decode_constant_luminance(
     y: np.ndarray, u: np.ndarray, v: np.ndarray, *, kr: float, kb: float, transfer: int
 ) -> np.ndarray:
-    """Return RGB of constant-luminance signals: H.273, eq. 47 to 58."""
+    """Return RGB of constant-luminance signals: H.273, MatrixCoefficients 10 and 13."""
     curve = TRANSFERS.get(transfer, BT709_TRANSFER)
 
     def scale(chroma: np.ndarray, weight: float) -> np.ndarray:
         negative = float(curve.encode(np.array(1 - weight)))
         positive = 1 - float(curve.encode(np.array(weight)))
-        return np.where(chroma <= 0, 2 * negative, 2 * positive) * chroma
+        return np.asarray(np.where(chroma <= 0, 2 * negative, 2 * positive) * chroma)
 
     blue, red = y + scale(u, kb), y + scale(v, kr)
     linear = [curve.decode(np.clip(signal, 0, 1)) for signal in (y, red, blue)]

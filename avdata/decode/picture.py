@@ -12,19 +12,20 @@ from typing import Literal
 import av
 import numpy as np
 from av.video.plane import VideoPlane
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from avdata.config import LimitsConfig
 from avdata.decode.media import check_pixels, scaling_faults
 from avdata.decode.tone_map import TONE_MAPS
 from avdata.picture_color import (
-    DECODED_MATRICES,
     FULL_RANGE,
     HLG,
     PQ,
     RANGE_NAMES,
     StatedColor,
+    needs_decoding,
     rgb_signal,
+    scaler_colorspace,
     stated_color,
 )
 from avdata.picture_geometry import AS_IT_IS, Orientation, frame_orientation, stored_size
@@ -34,8 +35,6 @@ SMPTE170M = 6
 """`AVCOL_SPC_SMPTE170M`: BT.601."""
 FILTERED_MATRICES = {1: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020nc"}
 """`AVColorSpace` of frames that FFmpeg's colorspace filter converts to BT.601."""
-BT601_MATRICES = frozenset({2, 5, 6})
-"""`AVColorSpace` of BT.601, and of frames that state none."""
 LIMITED_RANGE = 1
 """`AVCOL_RANGE_MPEG`."""
 
@@ -104,23 +103,22 @@ class PictureScaler:
 
     def _shrink(self, frame: av.VideoFrame, size: tuple[int, int]) -> list[np.ndarray]:
         width, height = size
-        matrix = frame.colorspace
         tone_map = TONE_MAPS.get(self._tone_map) if frame.color_trc in (PQ, HLG) else None
-        if tone_map is not None or (matrix in DECODED_MATRICES and not frame.format.is_rgb):
+        if tone_map is not None or needs_decoding(frame):
             signal = rgb_signal(frame, self._scaler, width_px=width, height_px=height)
             if tone_map is not None:
                 signal = tone_map(signal, transfer=frame.color_trc, primaries=frame.color_primaries)
             return _bt601_planes(signal, color_range=self._range)
-        if matrix in FILTERED_MATRICES:
+        if frame.colorspace in FILTERED_MATRICES:
             return _planes(self._filtered(frame, size))
-        bt601 = matrix in BT601_MATRICES or frame.format.is_rgb
+        colorspace = scaler_colorspace(frame)
         small = self._scaler.reformat(
             frame,
             width=width,
             height=height,
             format=self._format,
-            src_colorspace=None if bt601 else Colorspace.ITU601,  # or the scaler refuses it
-            dst_colorspace=None if bt601 else Colorspace.ITU601,
+            src_colorspace=colorspace,
+            dst_colorspace=colorspace,
             interpolation="AREA",
             dst_color_range=self._av_range,
             threads=1,

@@ -1,18 +1,23 @@
 """Every matrix and range that a file may state becomes the RGB that ffmpeg makes of it."""
 
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from av.video.reformatter import VideoReformatter
 from click.testing import CliRunner
 
 from avdata import ShardSet
 from avdata.cli import main
 from avdata.config import LimitsConfig
+from avdata.decode.picture import PictureScaler
 from avdata.decode.picture_stream import stream_pictures
+from avdata.picture_color import rgb_pixels
 from avdata.schema import H264_SUFFIX
 from avdata.shards.stored_sample import open_sample
 
@@ -146,3 +151,176 @@ def test_applications_see_the_colors_of_ffmpeg(matrix: str, movies: Path) -> Non
         pictures = stream_pictures(path, LimitsConfig(), width_px=WIDTH_PX, height_px=HEIGHT_PX)
         seen = middles(next(iter(pictures))[1])
         assert np.abs(seen - as_ffmpeg_shows(path, matrix, color_range)).max() <= 2
+
+
+# stated by the container alone; RGB
+
+
+COLR = ["-movflags", "+write_colr", "-color_primaries", "bt709", "-color_trc", "bt709"]
+"""The box of mp4 that states colors: MPEG-4 pictures themselves state none."""
+
+
+OTHERS: dict[str, tuple[list[object], str | None]] = {
+    "colr.mp4": (["-c:v", "mpeg4", "-q:v", 1, "-pix_fmt", "yuv420p", *COLR], "smpte240m"),
+    "mpeg4.mkv": (["-c:v", "mpeg4", "-q:v", 1, "-pix_fmt", "yuv420p"], "smpte240m"),
+    "mjpeg.mkv": (["-c:v", "mjpeg", "-q:v", 1, "-pix_fmt", "yuvj420p"], "bt470bg"),
+    "mpeg2.ts": (["-c:v", "mpeg2video", "-q:v", 1, "-pix_fmt", "yuv420p"], "fcc"),
+    "prores.mov": (["-c:v", "prores_ks", "-pix_fmt", "yuv444p10le"], "bt2020nc"),
+    "vp9.webm": (["-c:v", "libvpx-vp9", "-lossless", 1, "-pix_fmt", "yuv420p"], "smpte240m"),
+    "rgb.mkv": (["-c:v", "ffv1", "-pix_fmt", "gbrp"], "gbr"),
+    "deep.mkv": (["-c:v", "ffv1", "-pix_fmt", "gbrp10le"], "gbr"),
+    "x264.mp4": (["-c:v", "libx264rgb", "-qp", 0], "gbr"),
+    "png.mkv": (["-c:v", "png", "-pix_fmt", "rgb24"], "gbr"),
+    "gray.mkv": (["-c:v", "ffv1", "-pix_fmt", "gray"], None),
+}
+"""How to encode, and the matrix to state."""
+BUILDS = [("jpeg", name) for name in OTHERS]
+BUILDS += [("copy", name) for name in OTHERS if name != "png.mkv"]  # which cannot be copied
+
+
+@pytest.mark.parametrize(("codec", "name"), BUILDS)
+def test_colors_of_other_codecs(codec: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    path = tmp_path / "media" / name
+    encode, stated = OTHERS[name]
+    convert: list[object] = []
+    if stated not in (None, "gbr"):
+        limits = "pc" if name == "mjpeg.mkv" else "tv"
+        convert += ["-vf", f"scale=out_color_matrix={stated}:out_range={limits}:{ACCURATE}"]
+        convert += ["-colorspace", stated, "-color_range", limits]
+    picture = np.kron(patches().astype(np.uint8), np.ones((PATCH_PX, PATCH_PX, 1), np.uint8))
+    ffmpeg(
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH_PX}x{HEIGHT_PX}", "-r", 25),
+        *("-i", "-", *convert, *encode, path),
+        data=picture.tobytes() * 25,
+    )
+    (row,) = build(tmp_path / "media", tmp_path / "set", codec)
+    assert row["color_matrix"] == stated
+    seen = middles(ShardSet(tmp_path / "set").read_frames(0, [0])[0])
+    shown = ffmpeg("-i", path, "-vf", f"scale={ACCURATE},format=gbrp", "-f", "rawvideo", "-")
+    green, blue, red = np.frombuffer(shown, np.uint8).reshape(-1, 3, HEIGHT_PX, WIDTH_PX)[0]
+    # the codecs lose something, and the copy's reader rounds less well than this conversion; to
+    # ignore the matrix would be 20 levels off
+    assert np.abs(seen - middles(np.stack([red, green, blue], -1))).max() <= 4
+
+
+def test_bt2020_of_a_phone_is_stored_as_ffmpeg_shows_it(shared_data: Path, tmp_path: Path) -> None:
+    case = shared_data / "cases" / "other_matrices"
+    rows = build(case, tmp_path / "set", "jpeg")
+    assert [Path(row["media"]).name for row in rows] == ["bt2020.mp4", "pq.mp4"]
+    stated = [[row[f"color_{name}"] for name in ("matrix", "range", "transfer")] for row in rows]
+    assert stated == [["bt2020nc", "tv", None], ["bt2020nc", "tv", "smpte2084"]]
+    seen = ShardSet(tmp_path / "set").read_frames(0, [0])[0].reshape(-1, 3).mean(0)
+    path = case / "bt2020.mp4"
+    # ffmpeg's quick conversion is itself 3 levels off the equations
+    for chain, off in ((f"scale={ACCURATE},format=gbrp", 1), ("format=rgb24", 4)):
+        wanted = ffmpeg("-i", path, "-vf", chain, "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
+        np.testing.assert_allclose(seen, list(wanted[:3]), atol=off)
+
+
+# matrices that ffmpeg's scaler refuses, by their equations
+
+
+def bt709_signal(light: np.ndarray) -> np.ndarray:
+    return np.where(light < 0.018054, 4.5 * light, 1.0993 * light**0.45 - 0.0993)
+
+
+def pq_signal(light: np.ndarray) -> np.ndarray:
+    power = light**0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def pq_light(signal: np.ndarray) -> np.ndarray:
+    power = signal ** (1 / 78.84375)
+    return (np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)) ** 6.277394636
+
+
+def constant_luminance(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R BT.2020, table 4."""
+    light = np.where(rgb < 0.081242, rgb / 4.5, ((rgb + 0.0993) / 1.0993) ** (1 / 0.45))
+    luma = bt709_signal(light @ [0.2627, 0.6780, 0.0593])
+    blue, red = rgb[..., 2] - luma, rgb[..., 0] - luma
+    blue = np.where(blue <= 0, blue / 1.9404, blue / 1.5816)
+    red = np.where(red <= 0, red / 1.7184, red / 0.9936)
+    return np.stack([luma, blue, red])
+
+
+def chroma_derived(rgb: np.ndarray) -> np.ndarray:
+    """By the luma of Display P3: SMPTE EG 432-1."""
+    luma = rgb @ [0.2289746, 0.6917385, 0.0792869]
+    return np.stack(
+        [luma, (rgb[..., 2] - luma) / 2 / 0.9207131, (rgb[..., 0] - luma) / 2 / 0.7710254]
+    )
+
+
+def ictcp(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R BT.2100, table 7."""
+    lms = (
+        pq_light(rgb) @ (np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096).T
+    )
+    forward = np.array([[2048, 2048, 0], [6610, -13613, 7003], [17933, -17390, -543]]) / 4096
+    return np.moveaxis(pq_signal(lms) @ forward.T, -1, 0)
+
+
+EQUATIONS = {
+    10: (constant_luminance, 14, 9),
+    12: (chroma_derived, 1, 12),
+    14: (ictcp, 16, 9),
+}
+"""By `AVColorSpace`: the equations, `AVColorTransferCharacteristic` and `AVColorPrimaries`."""
+
+
+def deep_frame(planes: np.ndarray, matrix: int) -> av.VideoFrame:
+    """A frame of limited range and 16 bits, from luma and chroma (3, h, w)."""
+    y, u, v = planes
+    levels = np.stack([16 + 219 * y, 128 + 224 * u, 128 + 224 * v]) * 256
+    frame = av.VideoFrame(WIDTH_PX, HEIGHT_PX, "yuv444p16le")
+    for plane, level in zip(frame.planes, levels, strict=True):
+        plane.update(np.ascontiguousarray(np.round(level).astype("<u2")))
+    frame.colorspace, frame.color_range = matrix, 1
+    return frame
+
+
+@pytest.mark.parametrize("matrix", EQUATIONS)
+def test_matrices_that_the_scaler_refuses(matrix: int) -> None:
+    equations, transfer, primaries = EQUATIONS[matrix]
+    colors = 0.15 + 0.6 * patches() / 255
+    picture = np.kron(colors, np.ones((PATCH_PX, PATCH_PX, 1)))
+    frame = deep_frame(equations(picture), matrix)
+    frame.color_trc, frame.color_primaries = transfer, primaries
+    seen = rgb_pixels(frame, VideoReformatter(), width_px=WIDTH_PX, height_px=HEIGHT_PX)
+    assert np.abs(middles(seen) - 255 * colors).max() <= 2
+    scaler = PictureScaler(
+        short_side_px=HEIGHT_PX,
+        pixel_aspect=Fraction(1),
+        color_range="full",
+        limits=LimitsConfig(),
+    )
+    y, u, v = scaler.planes(frame)
+    y, u, v = middles(y), u[4::8, 4::8].astype(int) - 128, v[4::8, 4::8].astype(int) - 128
+    stored = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], -1)
+    assert np.abs(stored - 255 * colors).max() <= 2
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv422p10le", "gbrp", "gray", "rgba"])
+def test_no_stated_color_fails(form: str) -> None:
+    """All numbers of `AVColorSpace`, two that do not exist, and all of the other properties."""
+    for matrix in range(20):
+        for transfer in (0, 2, 3, 8, 16, 18, 19, 250):
+            frame = av.VideoFrame(64, 48, form)
+            for plane in frame.planes:
+                plane.update(bytes([100]) * plane.buffer_size)
+            frame.colorspace, frame.color_trc, frame.color_primaries = matrix, transfer, transfer
+            frame.color_range = transfer % 3
+            assert rgb_pixels(frame, VideoReformatter(), width_px=32, height_px=24).shape == (
+                24, 32, 3,
+            )  # fmt: skip
+            for tone_map in ("none", "hable"):
+                scaler = PictureScaler(
+                    short_side_px=24,
+                    pixel_aspect=Fraction(1),
+                    color_range="limited",
+                    limits=LimitsConfig(),
+                    tone_map=tone_map,
+                )
+                assert [p.shape for p in scaler.planes(frame)] == [(24, 32), (12, 16), (12, 16)]
