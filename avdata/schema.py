@@ -128,6 +128,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ToneMap = Literal["none", "hable"]
+
+
 class VideoSpec(Spec):
     """How stored frames are made."""
 
@@ -149,7 +152,20 @@ class VideoSpec(Spec):
     """Distance of key frames, for codec `h264`."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
     """Of x264, for codec `h264`: slower is smaller."""
+    tone_map: ToneMap = "none"
+    """For media whose transfer is PQ or HLG, which look gray and washed out as they are coded.
+    `hable`: mapped for a standard display by Hable's curve, 1000 cd/m2 becoming white. Not for
+    codec `copy`."""
     projection: Literal["flat", "equirectangular"] = "flat"
+
+    @model_validator(mode="after")
+    def _decoded_where_tone_mapped(self) -> "VideoSpec":
+        if self.codec == "copy" and self.tone_map != "none":
+            raise ValueError(
+                f"tone_map={self.tone_map!r} needs frames that are decoded: set codec to jpeg or "
+                "h264, or tone_map to none"
+            )
+        return self
 
 
 AUDIO_CHANNELS: dict[str, int] = {"mono": 1, "stereo": 2, "foa": 4}

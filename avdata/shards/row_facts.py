@@ -50,6 +50,7 @@ def _native(row: ManifestRow) -> list[tuple[str, str]]:
         uneven = row.native_jitter_s is not None and row.native_jitter_s >= EVEN_S
         jitter = f", uneven by {1000 * (row.native_jitter_s or 0):.2f} ms" if uneven else ""
         turned = f", turned by {row.rotation_deg} degrees" if row.rotation_deg else ""
+        turned += ", mirrored" if row.mirrored else ""
         wide = row.pixel_aspect is not None and abs(row.pixel_aspect - 1) > 1e-6
         aspect = f", pixels {row.pixel_aspect:.4g} wide" if wide else ""
         size = f"{row.native_width_px}x{row.native_height_px}"
