@@ -117,7 +117,7 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
         num_sources=len(keeper.num_clips),
         labels=tuple(sorted(keeper.labels)),
         listing_sha256=packed.sha256,
-        build_hash=_build_hash(packed.sha256, config),
+        build_hash=make_build_hash(packed.sha256, config),
     )
 
 
@@ -126,7 +126,8 @@ def software_versions() -> dict[str, str]:
     return {name: version(name) for name in BYTE_SHAPING_PACKAGES}
 
 
-def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
+def make_build_hash(listing_sha256: str, config: BuildConfig) -> str:
+    """Hash of listing, settings, schema and software: equal hashes promise equal shards."""
     settings = config.model_dump(mode="json")
     for name in LIMITS_OF_THE_MACHINE:
         del settings["limits"][name]

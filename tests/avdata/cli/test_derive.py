@@ -16,12 +16,12 @@ import pytest
 from scipy.signal import resample_poly
 
 from avdata import ShardSet
-from avdata.build.set_tables import write_tables
 from avdata.errors import AvdataError, BuildError
 from avdata.features.logmel import stored_log_mel
 from avdata.locking import folder_lock
 from avdata.schema import DatasetSpec
 from avdata.shards.foreign_set import INDEX_SOFTWARE
+from avdata.shards.set_tables import write_tables
 from avdata.shards.sidecar import read_sidecar
 
 SETTINGS = ("shards.clips_per_shard=3", "video.short_side_px=32", "video.fps=8")
