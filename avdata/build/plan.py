@@ -13,6 +13,7 @@ from typing import Any, overload
 from avdata.build.packed_rows import PackedRows, RowPacker
 from avdata.config import LIMITS_OF_THE_MACHINE, BuildConfig
 from avdata.errors import FailureReason
+from avdata.features.logmel import check_mel_bands
 from avdata.schema import (
     MAX_KEY_CHARS,
     SCHEMA_VERSION,
@@ -106,7 +107,12 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
     """The plan of a build: every row of the listing is in exactly one shard plan.
 
     Rows are taken one at a time and packed, so that millions of them fit in memory.
+
+    Raises:
+        ConfigError: The settings leave too many mel bands without an FFT bin.
     """
+    if "logmel" in config.fields:
+        check_mel_bands(config.logmel)
     keeper, packer = _Keeper(), RowPacker()
     for row in rows:
         packer.append(keeper.place(row))
