@@ -107,6 +107,13 @@ def _write_page(
         write_atomically(path, data)
     except OSError as error:
         raise ShardSetError(f"--html {path} cannot be written: {error.strerror or error}") from None
+    if page.damaged:
+        some = ", ".join(page.damaged[:5]) + (" ..." if len(page.damaged) > 5 else "")
+        click.echo(
+            f"note: {len(page.damaged)} of the {page.num_samples} samples do not decode, their "
+            f"tiles say why: {some}; run `avdata verify {target}`",
+            err=True,
+        )
     if as_json:
         facts = {
             "html": str(path),
@@ -114,6 +121,7 @@ def _write_page(
             "num_clips": page.num_clips,
             "num_chosen": page.num_chosen,
             "num_samples": page.num_samples,
+            "damaged": page.damaged,
         }
         print(json.dumps(facts))
         return
