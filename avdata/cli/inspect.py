@@ -65,6 +65,10 @@ def inspect(
         return
     if where is not None:
         raise click.UsageError("--where goes with --html; `avdata stats DIR --where` counts")
+    if png is not None:
+        from avdata.cli.picture_file import check_picture_name
+
+        check_picture_name(png)
     # before anything is printed: a fault leaves no half answer
     sample = open_sample(target, key) if key is not None or png is not None else None
     if png is not None:

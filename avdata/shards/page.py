@@ -36,7 +36,7 @@ from avdata.shards.reader import ShardSet
 from avdata.shards.row_facts import row_facts
 from avdata.shards.set_statistics import chosen_rows
 from avdata.shards.summary import summarize
-from avdata.shards.training_advice import advise, concerns
+from avdata.shards.training_advice import advise, advised_columns
 from avdata.storage import StorageError
 
 PAGE_CHARS = 27_000_000
@@ -81,8 +81,8 @@ def make_page(
         ConfigError: The condition is none.
     """
     spec = shard_set.spec
-    advised = [concern.column for concern in concerns(spec)]
-    num_clips, table = chosen_rows(shard_set, options.where, [*VERDICT_COLUMNS, *advised])
+    needed = [*VERDICT_COLUMNS, *advised_columns(spec)]
+    num_clips, table = chosen_rows(shard_set, options.where, needed)
     picks = pick_samples(table, VERDICT_COLUMNS, num_samples=options.num_samples, seed=options.seed)
     positions = table["position"].take(pa.array([pick.position for pick in picks], pa.int64()))
     samples = positions.to_pylist()
