@@ -165,7 +165,7 @@ def timed_pictures(container: InputContainer, stream: VideoStream) -> Iterator[T
         if pending is not None:
             gap_s = time_s - pending[1]
             if gap_s > MAX_GAP_S:
-                raise damaged_times("frame", pending[1], time_s)
+                raise damaged_times("picture", pending[1], time_s)
             gaps.append(gap_s)
             yield TimedPicture(frame=pending[0], start_s=pending[1], end_s=time_s)
         pending = (frame, time_s)

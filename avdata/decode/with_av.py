@@ -57,6 +57,10 @@ from avdata.picture_geometry import stored_size, upright_turns
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
+MAX_UNEVEN = 4.0
+"""Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
+MAX_SLACK = 0.25
+"""Of a frame at native rate: the time base of some files is a frame."""
 
 
 def decode_clip(
@@ -343,8 +347,9 @@ class _Decoding:
         self.frame_gaps_s = run.lost_s
         corrupt = sum(clip.start_s <= time_s < clip.end_s for time_s in run.corrupt_s)
         self._check_bad(run.bad, len(found), "video", num_corrupt=len(run.corrupt_s))
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
-        run.picker.finish(clip.end_s - GRID_SLACK / fps)
+        slack = self._slack(found, fps)
+        count = math.floor((clip.end_s - clip.start_s) * fps + slack)
+        run.picker.finish(clip.end_s - slack / fps)
         times = run.picker.times_s[:count]
         self._check_duration(len(times) / fps)
         scaler = run.frames.scaler
@@ -373,6 +378,9 @@ class _Decoding:
         rate = packets.rate(self.video.average_rate)
         if not rate:
             rate = float(self.video.average_rate or 1)
+        if packets.jitter_s(self.video.average_rate) and (gap_s := packets.typical_gap_s()):
+            # uneven: by the mean rate, frames that follow each other quickly would be lost
+            rate = min(max(rate, round(1 / gap_s, 6)), MAX_UNEVEN * rate)
         return min(rate, MAX_NATIVE_FPS)
 
     def _picture_run(
@@ -391,14 +399,22 @@ class _Decoding:
             frames = JpegFrames(scaler, spec)
         else:
             frames = H264Frames(scaler, spec, fps=fps)
-        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, skip=skip)
+        slack = self._slack(packets, fps)
+        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, slack=slack, skip=skip)
+
+    def _slack(self, packets: StreamPackets, fps: float) -> float:
+        """Share of a frame that the last one may lack: at native rate the rounding of times."""
+        assert self.video_spec is not None
+        if self.video_spec.fps != "native":
+            return GRID_SLACK
+        return min(max(GRID_SLACK, 2 * packets.seconds(1) * fps), MAX_SLACK)
 
     def _copied(self, packets: StreamPackets, clip: ClipSpan) -> VideoFacts:
         """Facts of a clip whose pictures are not decoded, but for its key frame."""
         assert self.video is not None and self.video_spec is not None
         which, picture = self._key_picture(packets, clip)
         fps = self._frame_rate(packets)
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
+        count = math.floor((clip.end_s - clip.start_s) * fps + self._slack(packets, fps))
         times, clock = self._copied_times(packets, which)
         picks = nearest_times(times, clip.start_s, fps, count)
         width, height = stored_size(
