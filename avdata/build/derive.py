@@ -16,14 +16,14 @@ from avdata.atomic_writing import remove_partial_files, write_atomically
 from avdata.build.derive_config import DeriveConfig, derive_config, derived_build_hash
 from avdata.build.derive_shard import DeriveJob, derive_shard
 from avdata.build.plan import software_versions
-from avdata.build.set_tables import SetTotals, write_tables
 from avdata.errors import BuildError, ShardSetError
 from avdata.features.logmel import use_one_thread
 from avdata.locking import folder_lock
 from avdata.schema import BuildRecord, DatasetSpec, shard_name
-from avdata.shards.build_record import BUILD_NAME, DERIVED, read_build_record
+from avdata.shards.build_record import BUILD_NAME, DERIVED, read_build_record, settings_of_files
 from avdata.shards.foreign_set import is_foreign
 from avdata.shards.reader import DATASET_NAME, read_dataset_spec
+from avdata.shards.set_tables import SetTotals, write_tables
 from avdata.shards.sidecar import read_sidecar
 
 
@@ -81,9 +81,9 @@ def derive_set(
             num_listed=source.num_listed,
             num_shards=source.num_shards,
             config={
-                **(made_of.config if made_of else {}),
+                **(settings_of_files(made_of) if made_of else {}),
                 **config.model_dump(mode="json"),
-                DERIVED: {"path": str(source_dir), "set": list(assignments)},
+                DERIVED: {"path": str(source_dir.absolute()), "set": list(assignments)},
             },
         )
         claim_folder(out_dir, record)

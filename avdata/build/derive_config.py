@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from avdata.build.plan import software_versions
 from avdata.config import FieldsConfig, build_settings, parse_assignment
 from avdata.errors import ConfigError
+from avdata.features.logmel import check_mel_bands, empty_bands_note
 from avdata.schema import (
     SCHEMA_VERSION,
     AudioSpec,
@@ -86,6 +87,7 @@ def _check_derivable(config: DeriveConfig, source: DatasetSpec) -> None:
     _check_sound(config.audio, source.audio)
     logmel = config.logmel
     if computes_logmel(config, source) and logmel is not None:
+        check_mel_bands(logmel)
         highest_hz = config.audio.sample_rate_hz
         if logmel.sample_rate_hz > highest_hz:
             raise ConfigError(
@@ -106,6 +108,18 @@ def _check_sound(asked: AudioSpec, stored: AudioSpec) -> None:
             f"audio.sample_rate_hz={rate_hz} is above the {stored.sample_rate_hz} Hz that are "
             "stored; give a lower rate, or build from the media"
         )
+
+
+def derive_note(source: DatasetSpec, assignments: Iterable[str]) -> str | None:
+    """Return what is worth knowing of the log-mel that `derive_config` asks for; None for nothing.
+
+    Raises:
+        ConfigError: As for `derive_config`.
+    """
+    config = derive_config(source, assignments)
+    if config.logmel is None or not computes_logmel(config, source):
+        return None
+    return empty_bands_note(config.logmel)
 
 
 def computes_sound(config: DeriveConfig, source: DatasetSpec) -> bool:

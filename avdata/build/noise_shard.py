@@ -32,10 +32,14 @@ _SOUND_COLUMNS = (
     "native_sample_rate_hz",
     "native_channels",
     "native_layout",
+    "ambisonic_form",
+    "num_audio_forms",
+    "audio_gap_s",
     "sound_missing",
     "silence_fraction",
     "clipping_fraction",
     "dual_mono",
+    "mono_loss_db",
 )
 """Facts of a manifest row that go with the sound."""
 

@@ -13,6 +13,7 @@ from typing import Any, overload
 from avdata.build.packed_rows import PackedRows, RowPacker
 from avdata.config import LIMITS_OF_THE_MACHINE, BuildConfig
 from avdata.errors import FailureReason
+from avdata.features.logmel import check_mel_bands
 from avdata.schema import (
     MAX_KEY_CHARS,
     SCHEMA_VERSION,
@@ -23,8 +24,9 @@ from avdata.schema import (
     shard_name,
 )
 
-BYTE_SHAPING_PACKAGES = ("av", "numpy", "simplejpeg", "soundfile", "torch", "torchaudio")
-"""Another version of these may give other bytes."""
+BYTE_SHAPING_PACKAGES = ("av", "numpy", "scipy", "simplejpeg", "soundfile")
+"""Another version of these may give other bytes: the packages that a worker computes and encodes
+samples with. A test holds them against what a worker imports."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +108,12 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
     """The plan of a build: every row of the listing is in exactly one shard plan.
 
     Rows are taken one at a time and packed, so that millions of them fit in memory.
+
+    Raises:
+        ConfigError: The settings leave too many mel bands without an FFT bin.
     """
+    if "logmel" in config.fields:
+        check_mel_bands(config.logmel)
     keeper, packer = _Keeper(), RowPacker()
     for row in rows:
         packer.append(keeper.place(row))
@@ -117,7 +124,7 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
         num_sources=len(keeper.num_clips),
         labels=tuple(sorted(keeper.labels)),
         listing_sha256=packed.sha256,
-        build_hash=_build_hash(packed.sha256, config),
+        build_hash=make_build_hash(packed.sha256, config),
     )
 
 
@@ -126,7 +133,8 @@ def software_versions() -> dict[str, str]:
     return {name: version(name) for name in BYTE_SHAPING_PACKAGES}
 
 
-def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
+def make_build_hash(listing_sha256: str, config: BuildConfig) -> str:
+    """Hash of listing, settings, schema and software: equal hashes promise equal shards."""
     settings = config.model_dump(mode="json")
     for name in LIMITS_OF_THE_MACHINE:
         del settings["limits"][name]

@@ -15,7 +15,6 @@ from avdata.atomic_writing import remove_partial_files
 from avdata.build.commit import is_committed
 from avdata.build.job import BuildContext, ClipDone, ShardJob
 from avdata.build.plan import BuildPlan, ShardPlan, software_versions
-from avdata.build.set_tables import write_tables
 from avdata.config import BuildConfig
 from avdata.errors import BuildError
 from avdata.locking import folder_lock
@@ -23,6 +22,7 @@ from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
 from avdata.schema import BuildRecord, DatasetSpec, shard_name
 from avdata.shards.build_record import BUILD_NAME
 from avdata.shards.reader import DATASET_NAME
+from avdata.shards.set_tables import write_tables
 from avdata.shards.sidecar import read_sidecars
 from avdata.storage import Location
 

@@ -102,6 +102,7 @@ class Sample:
             native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
             native_channels=audio.native_channels if audio else None,
             native_layout=audio.native_layout if audio else None,
+            ambisonic_form=audio.ambisonic_form if audio else None,
             num_audio_forms=audio.num_forms if audio else None,
             video_codec=video.codec if video else None,
             audio_codec=audio.codec if audio else None,

@@ -119,6 +119,7 @@ def build(
     from avdata.build.plan import make_plan
     from avdata.config import BuildConfig, build_settings, read_recipe
     from avdata.errors import BuildError, ConfigError
+    from avdata.features.logmel import empty_bands_note
     from avdata.sources import detect, read_label_choice, read_listing, select_rows
 
     config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
@@ -132,6 +133,8 @@ def build(
         limit=limit,
     )
     plan = make_plan(rows, config)
+    if "logmel" in config.fields and (note := empty_bands_note(config.logmel)):
+        click.echo(f"note: {note}", err=True)
     if dry_run:
         _report_plan(plan, source, format_name, as_json)
         return

@@ -104,6 +104,8 @@ class AudioFacts:
     native_sample_rate_hz: int
     native_channels: int
     native_layout: str
+    ambisonic_form: str | None
+    """The form of ambisonics that the stored audio is made of; None for loudspeakers."""
     codec: str
     num_forms: int
     """Runs of one sample rate and channel layout in the clip."""

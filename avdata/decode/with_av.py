@@ -23,6 +23,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
+from avdata.decode.ambisonics import states_loudspeakers
 from avdata.decode.clip import (
     AudioFacts,
     DecodedClip,
@@ -47,7 +48,7 @@ from avdata.decode.packets import (
 )
 from avdata.decode.picture import PictureFacts, PictureScaler, picture_facts
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
-from avdata.decode.sound import Sound, laid_out, stored_sound
+from avdata.decode.sound import Sound, ambisonic_form, laid_out, stored_sound
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import verdicts_on
 from avdata.errors import FailureReason, MediaError
@@ -236,7 +237,9 @@ class _Decoding:
                 else:
                     yield frame
 
-        sound = laid_out(frames(), self.audio.time_base)
+        sound = laid_out(
+            frames(), self.audio.time_base, loudspeakers=states_loudspeakers(self.audio)
+        )
         if sound is None:
             raise MediaError(
                 FailureReason.AUDIO_UNDECODABLE,
@@ -281,6 +284,12 @@ class _Decoding:
             native_sample_rate_hz=runs[0].sample_rate_hz,
             native_channels=len(runs[0].channel_names),
             native_layout=self.audio.layout.name,
+            ambisonic_form=ambisonic_form(
+                sound,
+                self.audio_spec,
+                start_s=start_s,
+                num_samples=round((end_s - start_s) * self.audio_spec.sample_rate_hz),
+            ),
             codec=self.audio.codec_context.name,
             num_forms=len(runs),
             clipping_fraction=verdicts.clipping_fraction,
