@@ -27,7 +27,6 @@ from avdata.shards.video_member import PNG_MAGIC, pick_video
 from avdata.shards.writer import ByteRange
 
 JPEG_MAGIC = b"\xff\xd8"
-LIMITS = LimitsConfig()
 TRUNCATED_S = 0.5
 """A movie whose packets end this much before its header says is cut."""
 VP8_SHOWN = 0x10
@@ -112,12 +111,15 @@ class TarMember(io.RawIOBase):
         return data
 
 
-def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> ContainerTracks:
+def read_tracks(
+    descriptor: int, where: ByteRange, limits: LimitsConfig, *, decode: bool
+) -> ContainerTracks:
     """Video and sound of a container.
 
     Args:
         descriptor: The open tar.
         where: The member.
+        limits: Pixels, channels and streams that are allowed.
         decode: Take the times of pictures from decoding them all.
 
     Raises:
@@ -134,7 +136,7 @@ def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> Container
     member.seek(0)
     try:
         with av.open(member, "r", format=form.demuxer, metadata_errors="ignore") as container:
-            return _Tracks(container, decode=decode).read()
+            return _Tracks(container, limits, decode=decode).read()
     except (av.FFmpegError, OSError, EOFError, ValueError) as error:
         raise MediaError(FailureReason.NOT_MEDIA, f"its media cannot be read: {error}") from None
 
@@ -142,8 +144,13 @@ def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> Container
 class _Tracks:
     """The state of one `read_tracks`."""
 
-    def __init__(self, container: InputContainer, *, decode: bool) -> None:
-        self.container, self.decode = container, decode
+    def __init__(self, container: InputContainer, limits: LimitsConfig, *, decode: bool) -> None:
+        self.container, self.limits, self.decode = container, limits, decode
+        if len(container.streams) > limits.max_streams:
+            raise MediaError(
+                FailureReason.TOO_MANY_STREAMS,
+                f"{len(container.streams)} streams; limits.max_streams is {limits.max_streams}",
+            )
         self.video, self.sound = pick_video(container), pick_audio(container)
         self.picture_times: list[float | None] = []
         self.video_end_s = 0.0
@@ -151,7 +158,7 @@ class _Tracks:
 
     def read(self) -> ContainerTracks:
         video = self.video
-        if video is not None and video.width * video.height > LIMITS.max_pixels:
+        if video is not None and video.width * video.height > self.limits.max_pixels:
             raise MediaError(
                 FailureReason.TOO_MANY_PIXELS, f"pictures of {video.width}x{video.height}"
             )
@@ -231,7 +238,7 @@ class _Tracks:
         sound = self.sound
         if sound is None or self.sound_end_s <= self.sound_start_s or not sound.rate:
             return None
-        if sound.channels > LIMITS.max_channels:
+        if sound.channels > self.limits.max_channels:
             raise MediaError(FailureReason.TOO_MANY_CHANNELS, f"{sound.channels} audio channels")
         return SoundTrack(
             start_s=self.sound_start_s,
