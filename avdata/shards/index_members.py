@@ -12,6 +12,7 @@ without further words wins, as `json` over `info.json`.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,8 +90,7 @@ def _only(sample: TarSample, endings: tuple[str, ...], role: str) -> Member | No
     if len(found) > 1:
         raise MediaError(
             FailureReason.DUPLICATE,
-            f"members {', '.join(found)} could all be {role}; keep one, or name one "
-            f"{sample.key}.{last_ending(found[0])}",
+            f"members {', '.join(found)} could all be {role}; keep one",
         )
     return Member(suffix=found[0], where=sample.members[found[0]]) if found else None
 
@@ -110,6 +110,7 @@ def _in_order(pictures: Mapping[int, Member]) -> tuple[Member, ...]:
 def _candidates(sample: TarSample, endings: tuple[str, ...]) -> list[str]:
     """Suffixes of the members for a role; where some are an ending alone, just those."""
     found = [suffix for suffix in sample.members if last_ending(suffix) in endings]
+    found.sort(key=lambda suffix: endings.index(last_ending(suffix)))
     return [suffix for suffix in found if suffix.lower() in endings] or found
 
 
@@ -217,9 +218,18 @@ def _json_labels(facts: Mapping[str, object], names: tuple[str, ...]) -> tuple[s
     for name in names:
         value = facts.get(name)
         values = value if isinstance(value, list) else [value]
-        if labels := tuple(str(v) for v in values if isinstance(v, str | int) and str(v)):
+        if labels := tuple(text for v in values if (text := _label_text(v))):
             return _checked(labels)
     return ()
+
+
+def _label_text(value: object) -> str:
+    """A label of JSON as text; empty for what is neither text nor a finite number."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return ""
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _checked(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -126,11 +126,11 @@ def _uncounted_members(
     ):
         named.setdefault(shard, []).extend(names or ())
     for shard, record in tars.items():
-        if isinstance(record, TarRecord):
-            if problem := _count_problem(
-                directory, shard, record, in_samples[shard], named.get(shard, [])
-            ):
-                yield shard, problem
+        if isinstance(record, int):
+            continue  # the index of an earlier version counts no members
+        names = named.get(shard, [])
+        if problem := _count_problem(directory, shard, record, in_samples[shard], names):
+            yield shard, problem
 
 
 def _count_problem(
