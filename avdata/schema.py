@@ -164,6 +164,9 @@ class AudioSpec(Spec):
     """How the media hold ambisonics, for layout ``foa``. ``auto`` goes by the file: a stream that
     says it is ambisonic, or has four channels, is ACN/SN3D; six channels of which two are silent
     are the X Y Z 0 W 0 that hosted 360-degree videos come as."""
+    mono: Literal["mix", "louder"] = "mix"
+    """How several channels become one, for layout ``mono``: mixed, or the loudest of them, which
+    helps where channels cancel each other (`mono_loss_db` of the manifest)."""
 
     @property
     def num_channels(self) -> int:

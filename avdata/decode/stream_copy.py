@@ -70,9 +70,18 @@ def first_key_s(packets: StreamPackets) -> float:
 
 
 def copied_frames(
-    stream: VideoStream, packets: StreamPackets, which: CopyRange, *, start_s: float
+    stream: VideoStream,
+    packets: StreamPackets,
+    which: CopyRange,
+    *,
+    times_s: list[float],
+    start_s: float,
 ) -> EncodedFrames:
-    """The packets as a Matroska file whose time 0 is its first picture.
+    """The packets as a Matroska file whose time 0 is that of its first packet.
+
+    Args:
+        times_s: Of the frames that they bring out, in order.
+        start_s: Of the clip.
 
     Raises:
         MediaError: Matroska cannot hold this codec.
@@ -96,8 +105,7 @@ def copied_frames(
         raise
     except (av.FFmpegError, ValueError) as error:
         raise _cannot_copy(stream, fault_text(error)) from None
-    times = sorted(t for t in packets.times_s[which.first : which.stop] if t is not None)
-    return EncodedFrames(data=file.getvalue(), index=np.array(times) - start_s, offsets=[])
+    return EncodedFrames(data=file.getvalue(), index=np.array(times_s) - start_s, offsets=[])
 
 
 def _new_track(container: OutputContainer, stream: VideoStream) -> Stream:
