@@ -1,12 +1,13 @@
 """What the media in a tar hold: times of pictures, extent of sound, by headers and packets.
 
 One picture of each video is decoded, for its size and turn; where packets do not state the time of
-their picture, all are.
+their picture, or of codecs whose packets do not tell which frames they bring out, all are.
 """
 
 import io
 import os
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
+from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
 from avdata.picture_geometry import usable_aspect
 from avdata.shards.container_form import container_form
 from avdata.shards.foreign_sound import npy_samples, pick_audio
@@ -29,6 +31,8 @@ from avdata.shards.writer import ByteRange
 JPEG_MAGIC = b"\xff\xd8"
 TRUNCATED_S = 0.5
 """A movie whose packets end this much before its header says is cut."""
+UNUSUAL_GAP = 0.1
+"""A mean distance of frames that is this share off the median has outliers in it."""
 VP8_SHOWN = 0x10
 """Bit of a VP8 frame's first byte: the frame is shown."""
 
@@ -46,6 +50,8 @@ class VideoTrack:
     rotation_deg: int
     codec: str
     stream_index: int
+    clock: FrameClock
+    """Where the times are from."""
 
     @property
     def start_s(self) -> float:
@@ -188,8 +194,10 @@ class _Tracks:
 
     def _video_track(self, video: VideoStream) -> VideoTrack:
         times = self.picture_times
-        if self.decode or any(time_s is None for time_s in times):
-            first, times = self._decode_times(video)
+        clock: FrameClock = "pts"
+        packs = video.codec_context.name in PACKING_CODECS
+        if self.decode or packs or any(time_s is None for time_s in times):
+            first, times, clock = self._decode_times(video)
         else:
             first = self._first_picture(video)
         if first is None or not times:
@@ -197,8 +205,7 @@ class _Tracks:
                 FailureReason.VIDEO_UNDECODABLE, f"no picture of its {len(times)} packets decodes"
             )
         ordered = sorted({time_s for time_s in times if time_s is not None})
-        gaps = [b - a for a, b in pairwise(ordered)]
-        gap = statistics.median(gaps) if gaps else 0.0
+        gap = _usual_gap_s(ordered)
         end_s = max(self.video_end_s, ordered[-1] + gap)
         self._check_whole(video, end_s)
         aspect = video.sample_aspect_ratio
@@ -211,6 +218,7 @@ class _Tracks:
             rotation_deg=first.rotation,
             codec=video.codec_context.name,
             stream_index=video.index,
+            clock=clock,
         )
 
     def _check_whole(self, video: VideoStream, end_s: float) -> None:
@@ -222,13 +230,29 @@ class _Tracks:
                     f"its pictures break off at {end_s:.3f} s, its header says {stated:.3f} s",
                 )
 
-    def _decode_times(self, video: VideoStream) -> tuple[VideoFrame | None, list[float | None]]:
+    def _decode_times(
+        self, video: VideoStream
+    ) -> tuple[VideoFrame | None, list[float | None], FrameClock]:
+        """The first frame, and the times of all in play order, as `video_member` reads them."""
+        assert video.time_base is not None
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
-        first, times = None, list[float | None]()
-        for frame in self.container.decode(video):
+        first: VideoFrame | None = None
+        times = list[float | None]()
+        order: PlayOrder[None] = PlayOrder()
+        for frame in self._decoded(video):
             first = first or frame
-            times.append(frame.time)
-        return first, times
+            if frame.pts is not None:
+                times += [float(tick * video.time_base) for _, tick in order.push(None, frame.pts)]
+        times += [float(tick * video.time_base) for _, tick in order.finish()]
+        return first, times, order.clock
+
+    def _decoded(self, video: VideoStream) -> Iterator[VideoFrame]:
+        """Frames of all packets that decode; the reader passes over the others as well."""
+        for packet in self.container.demux(video):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue
 
     def _first_picture(self, video: VideoStream) -> VideoFrame | None:
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
@@ -249,6 +273,15 @@ class _Tracks:
             codec=sound.codec_context.name,
             stream_index=sound.index,
         )
+
+
+def _usual_gap_s(times_s: list[float]) -> float:
+    """Distance of frames: the mean, which rounding of times does not touch, if it is usual."""
+    gaps = [b - a for a, b in pairwise(times_s)]
+    if not gaps:
+        return 0.0
+    median, mean = statistics.median(gaps), statistics.fmean(gaps)
+    return mean if abs(mean - median) <= UNUSUAL_GAP * median else median
 
 
 def read_npy_track(data: bytes, rate_hz: int | None) -> SoundTrack:

@@ -358,6 +358,7 @@ class SampleIndexing:
             audio_end_s=sound.end_s if sound else None,
             video_stream=video.stream_index if video else None,
             audio_stream=sound.stream_index if sound else None,
+            frame_clock=video.clock if video else None,
             native_fps=video.fps if video else None,
             native_jitter_s=video.jitter_s if video else None,
             native_width_px=video.width_px if video else frames.width_px if frames else None,
