@@ -166,7 +166,10 @@ class _TarReaders:
     def __enter__(self) -> "_TarReaders":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # as Ctrl-C: what is read now is not wanted
+            for reader in self._readers:
+                reader.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for reader in self._readers:
             reader.close()

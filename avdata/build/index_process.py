@@ -1,7 +1,10 @@
 """Reads third-party tars in a process of its own, and outlives whatever a sample does to it."""
 
 import logging
+import os
+import signal
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from avdata.build.child_process import ChildLost, ChildProcess
@@ -16,7 +19,7 @@ from avdata.build.index_job import (
 )
 from avdata.build.messages import Failed
 from avdata.build.supervisor import START_PATIENCE_S, Supervisor
-from avdata.errors import FailureReason
+from avdata.errors import BuildError, FailureReason
 from avdata.shards.index_contents import ForeignContents
 from avdata.shards.index_sample import SamplePlace, reject_sample
 from avdata.shards.tar_contents import TarSample
@@ -43,22 +46,34 @@ class TarReader:
     def __init__(self, context: IndexContext) -> None:
         self._context = context
         self._processes = Supervisor(context)
+        self._child: ChildProcess | None = None
+        self._stopped = False
 
     def close(self) -> None:
         """End the process."""
         self._processes.close()
 
+    def stop(self) -> None:
+        """Have a `read` in another thread end at once, with BuildError."""
+        self._stopped = True
+        child = self._child
+        if child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+
     def read(self, tar: ForeignTar, kind: FrameKind | None) -> TarFindings:
         """Headers and rows of a tar; without rows where `kind` is None.
 
         Raises:
-            BuildError: Processes do not start.
+            BuildError: Processes do not start, or `stop` was called.
         """
         state = _TarState(tar, kind, self._context)
         while not state.done:
-            child = self._processes.start()
+            if self._stopped:
+                raise BuildError(f"reading {tar.shard} was stopped; run the same command again")
+            self._child = self._processes.start()
             try:
-                state.follow(child)
+                state.follow(self._child)
             except ChildLost as lost:
                 self._processes.close()
                 state.blame(lost.reason, lost.message, lost.stack)

@@ -52,6 +52,9 @@ class VideoTrack:
     stream_index: int
     clock: FrameClock
     """Where the times are from."""
+    corrupt_s: tuple[float, ...]
+    """Times of the frames, among those that were decoded, that the decoder flags as damaged: they
+    are not given to a trainer."""
 
     @property
     def start_s(self) -> float:
@@ -159,6 +162,7 @@ class _Tracks:
             )
         self.video, self.sound = pick_video(container), pick_audio(container)
         self.picture_times: list[float | None] = []
+        self.corrupt_s: list[float] = []
         self.video_end_s = 0.0
         self.sound_start_s, self.sound_end_s = float("inf"), 0.0
 
@@ -219,6 +223,7 @@ class _Tracks:
             codec=video.codec_context.name,
             stream_index=video.index,
             clock=clock,
+            corrupt_s=tuple(self.corrupt_s),
         )
 
     def _check_whole(self, video: VideoStream, end_s: float) -> None:
@@ -238,12 +243,17 @@ class _Tracks:
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
         first: VideoFrame | None = None
         times = list[float | None]()
-        order: PlayOrder[None] = PlayOrder()
+        order: PlayOrder[bool] = PlayOrder()
+        placed: list[tuple[bool, int]] = []
         for frame in self._decoded(video):
             first = first or frame
             if frame.pts is not None:
-                times += [float(tick * video.time_base) for _, tick in order.push(None, frame.pts)]
-        times += [float(tick * video.time_base) for _, tick in order.finish()]
+                placed += order.push(frame.is_corrupt, frame.pts)
+        placed += order.finish()
+        for is_corrupt, tick in placed:
+            times.append(float(tick * video.time_base))
+            if is_corrupt:
+                self.corrupt_s.append(float(tick * video.time_base))
         return first, times, order.clock
 
     def _decoded(self, video: VideoStream) -> Iterator[VideoFrame]:
@@ -256,7 +266,10 @@ class _Tracks:
 
     def _first_picture(self, video: VideoStream) -> VideoFrame | None:
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
-        return next(self.container.decode(video), None)
+        first = next(self.container.decode(video), None)
+        if first is not None and first.is_corrupt and first.time is not None:
+            self.corrupt_s.append(first.time)
+        return first
 
     def _sound_track(self) -> SoundTrack | None:
         sound = self.sound

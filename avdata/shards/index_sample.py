@@ -256,6 +256,7 @@ class SampleIndexing:
         else:  # a tie takes the later picture
             earlier = wanted - video.times_s[after - 1] < video.times_s[after] - wanted - 1e-9
             picks = np.where(earlier, after - 1, after)
+        self._check_frames(video, video.times_s[picks])
         width, height = self._stored_size(video)
         return _Frames(
             where=where,
@@ -266,6 +267,16 @@ class SampleIndexing:
             offsets=[],
             times_s=video.times_s[picks] - start_s,
         )
+
+    def _check_frames(self, video: VideoTrack, picked_s: np.ndarray) -> None:
+        """Raise where a frame of the clip is known to be damaged: no trainer would get it."""
+        damaged = np.intersect1d(picked_s, video.corrupt_s)
+        if len(damaged):
+            raise MediaError(
+                FailureReason.CORRUPT,
+                f"the decoder flags frames of the clip as damaged: {len(damaged)}, the first at "
+                f"{damaged[0]:.3f} s",
+            )
 
     def _stored_size(self, video: VideoTrack) -> tuple[int, int]:
         """Even width and height, upright, with square pixels and the short side that is asked."""
@@ -371,6 +382,7 @@ class SampleIndexing:
             video_codec=video.codec if video else pictures[0].suffix if pictures else None,
             audio_codec=sound.codec if sound else None,
             num_bad_packets=0,
+            num_corrupt_frames=0 if video and self.config.decode else None,
             sound_missing=sound is None,
             silence_fraction=None,
             clipping_fraction=None,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import simplejpeg
@@ -149,6 +150,17 @@ def test_dotted_names(shared_data: Path, tmp_path: Path) -> None:
     assert left_out(shards) == []
     assert "members: 8 = 8 in samples + 0 in rows" in done.stderr
     assert [shards.read_frames(i, [0]).shape[0] for i in range(4)] == [1] * 4
+
+
+def test_a_dotted_sample_is_inspected_by_its_key(movie: bytes, write: Write) -> None:
+    folder = write({"a.5.mp4": movie, "b_4.0.mp4": movie, "b_4.0.json": b'{"x": "y z"}'})
+    (folder / "b.tar").write_bytes((folder / "a.tar").read_bytes())
+    indexed(folder)
+    for key in ("b_4.0", "b/b_4.0"):
+        done = CliRunner().invoke(main, ["inspect", str(folder), key])
+        assert done.exit_code == 0, done.output
+        assert "b_4.0.mp4" in done.stdout
+        assert "json" in done.stdout.split("members")[1]
 
 
 def test_lost_labels(shared_data: Path, tmp_path: Path) -> None:
@@ -362,6 +374,40 @@ def test_a_tar_that_cannot_be_opened(movie: bytes, write: Write) -> None:
     row = shards.rejects.to_pylist()[0]
     assert (row["path"], row["reason"]) == ("gone.tar", "damaged_tar")
     assert row["message"] == "the tar cannot be read (No such file or directory)"
+
+
+# times of frames
+
+
+def test_packed_b_frames_have_their_play_order(shared_data: Path, tmp_path: Path) -> None:
+    """Their presentation times run backwards; each decoded frame is there once, in order."""
+    name = "v_ApplyEyeMakeup_g01_c01.avi"
+    path = shared_data / "sets" / "ucf101_subset" / "ApplyEyeMakeup" / name
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars" / "a.tar", "w") as tar:
+        tar.add(path, name)
+    options = ("--fps", "native", "--short-side", "240", "--fields", "frames")
+    shards, _ = indexed(tmp_path / "tars", *options)
+    row = shards.manifest.slice(0, 1).to_pylist()[0]
+    assert (row["num_frames"], row["frame_clock"]) == (164, "sorted")
+    assert np.diff(row["frame_times_s"]) == pytest.approx([0.04] * 163, abs=1e-4)
+    frames = shards.read_frames(0, range(164)).astype(int)
+    with av.open(str(path)) as container:
+        decoded = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    assert len(decoded) == 164
+    assert max(np.abs(f - d).mean() for f, d in zip(frames, decoded, strict=True)) < 2
+
+
+def test_frames_that_no_trainer_would_get(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "odd" / "edit_list_empty_5s.mov"
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars" / "a.tar", "w") as tar:
+        tar.add(path, "a.mov")
+    shards, done = indexed(tmp_path / "tars", "--fields", "frames")
+    assert done.exit_code == 3
+    assert left_out(shards) == [("a", "corrupt", ["a.mov"])]
+    message = str(shards.rejects["message"][0])
+    assert message == ("the decoder flags frames of the clip as damaged: 1, the first at 5.000 s")
 
 
 # verify
