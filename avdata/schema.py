@@ -423,6 +423,8 @@ class ManifestRow:
     split: str | None
     media: str
     """File the sample was made from, as found."""
+    num_members: int | None = None
+    """Members of a third-party tar that the sample is made of; None in sets of `avdata build`."""
     media_bytes: int | None = None
     media_modified_s: float | None = None
     """Size of that file, and when it was last changed, in seconds since 1970."""
@@ -556,6 +558,8 @@ class RejectRow:
     message: str
     traceback: str | None
     """Only for `FailureReason.UNEXPECTED`."""
+    members: list[str] | None = None
+    """Names of the members of a third-party tar that the row stands for; None in other sets."""
 
     def __post_init__(self) -> None:
         FailureReason(self.reason)
