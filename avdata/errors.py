@@ -54,6 +54,8 @@ class FailureReason(StrEnum):
     """Sound and picture together last less than `clips.min_duration_s`."""
     NOT_COVERED = "not_covered"
     """The file holds less of the listed span than `clips.min_coverage` asks for."""
+    LONGER_THAN_LISTED = "longer_than_listed"
+    """The file is named as cut to the listed span, and holds more than 1.5 s beyond its length."""
     TRUNCATED = "truncated"
     """The medium breaks off inside the span, before its own header says it ends."""
     TOO_MANY_PIXELS = "too_many_pixels"
