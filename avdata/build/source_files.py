@@ -71,7 +71,7 @@ def changed_sources(
 
 def _find(name: str, resolver: MediaResolver) -> SourceFile | None:
     """The file that a build would take now under the name that a row states."""
-    for base in _bases(resolver) or [Path()]:
+    for base in _bases(resolver):
         try:
             found = os.stat(base / name)
         except (OSError, ValueError):

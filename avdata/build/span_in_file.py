@@ -1,7 +1,7 @@
-"""Span of a clip within the file that was found: listed times count from the start of the whole
-video, and a file that was cut to the span holds nothing else.
+"""Span of a clip within the file that was found for it.
 
-::
+Listed times count from the start of the whole video; a file that was cut to the span starts
+there::
 
     whole video    |----------[=====listed=====)--------------------------|
     cut file                  [================)                            as it should be
@@ -28,6 +28,9 @@ from avdata.sources.resolve import ResolvedMedia
 
 TRIMMED_SLACK_S = 1.5
 """A file shorter than the listed span plus this, and than its end, holds just the span."""
+
+GUESSED_LENGTH = ".mp3"
+"""Files that need not state their length: what FFmpeg then says is a guess by the bit rate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,8 @@ def span_in_file(ref: ClipRef, media: ResolvedMedia, config: BuildConfig) -> Spa
         return SpanInFile(start_s=start_s, end_s=end_s, trimmed=False)
     if length_s is None:
         return SpanInFile(start_s=0.0, end_s=None, trimmed=True)
-    if claimed_s is not None and claimed_s <= length_s + TRIMMED_SLACK_S:
+    guessed = media.path.suffix.lower() == GUESSED_LENGTH
+    if claimed_s is not None and claimed_s <= length_s + TRIMMED_SLACK_S and not guessed:
         excess_s = max(claimed_s - length_s, 0.0)
         return SpanInFile(start_s=0.0, end_s=length_s, trimmed=True, excess_s=excess_s)
     return _measured(ref, media, config, length_s)
