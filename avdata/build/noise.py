@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from avdata.atomic_writing import atomic_file, remove_partial_files, write_atomically
 from avdata.build.derive import claim_folder
+from avdata.build.derive_config import content_facts
 from avdata.build.noise_plan import ClipFacts, NoiseConfig, NoisePlan, plan_noise
 from avdata.build.noise_shard import (
     NoiseWork,
@@ -153,7 +154,7 @@ def _facts(source: ShardSet) -> ClipFacts:
 def _build_hash(source: DatasetSpec, config: NoiseConfig) -> str:
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "made_of": source.build_hash,
+        "made_of": content_facts(source),
         MADE_WITH_NOISE: config.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

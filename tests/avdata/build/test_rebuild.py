@@ -197,6 +197,28 @@ def test_a_first_build_may_name_what_to_retry(media: Path, tmp_path: Path) -> No
     assert "--retry" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["derive", "noise"])
+def test_a_set_made_of_one_that_has_more_clips_now(
+    command: str, media: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "set"
+    away = take_away(media, 1)
+    facts(build(media, out, "--json"))
+    more = {
+        "derive": ["--set", "logmel.num_mels=64"],
+        "noise": ["--swap-audio", "0.5", "--all-splits"],
+    }
+    words = [command, str(out), "--out", str(tmp_path / "made"), *more[command]]
+    for _ in range(2):
+        assert CliRunner().invoke(main, words).exit_code == 0
+    bring_back(away, media)
+    facts(build(media, out, "--retry", "missing_file", "--json"))
+    message = fault(CliRunner().invoke(main, words))
+    assert "holds another set" in message
+    assert "one with other clips than now" in message
+    assert "give another --out" in message
+
+
 @pytest.mark.slow
 def test_a_killed_retry_is_resumed_by_the_plain_command(media: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
