@@ -32,6 +32,9 @@ TRIMMED_SLACK_S = 1.5
 GUESSED_LENGTH = ".mp3"
 """Files that need not state their length: what FFmpeg then says is a guess by the bit rate."""
 
+MAX_END_S = 1e7
+"""Times beyond are damaged; no listing names them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpanInFile:
@@ -119,7 +122,7 @@ def _stream_ends_s(path: Path, *, video: bool, audio: bool) -> list[float]:
                     ends_s[stream.index] = float(ticks * stream.time_base)
         for index, end_s in _packet_ends_s(container, [stream.index for stream in streams]):
             ends_s[index] = max(ends_s.get(index, 0.0), end_s)
-    return [end_s - origin_s for end_s in ends_s.values()]
+    return [end_s - origin_s for end_s in ends_s.values() if end_s < MAX_END_S]
 
 
 def _packet_ends_s(container: InputContainer, streams: list[int]) -> Iterator[tuple[int, float]]:
@@ -127,7 +130,9 @@ def _packet_ends_s(container: InputContainer, streams: list[int]) -> Iterator[tu
     try:
         for packet in container.demux(streams) if streams else ():
             ticks = packet.dts if packet.pts is None else packet.pts
-            if ticks is not None and packet.size and not packet.is_discard:
+            if ticks is None or not packet.time_base:
+                continue
+            if packet.size and not packet.is_discard:
                 yield (
                     packet.stream_index,
                     float((ticks + (packet.duration or 0)) * packet.time_base),
