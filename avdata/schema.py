@@ -268,6 +268,11 @@ class ClipsSpec(Spec):
     """Less than this missing at either end counts as covered: it is cut off, never a fault."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
     """Share of the span that sound and picture must both hold, else not_covered."""
+    longer_than_listed: Literal["reject", "first", "last", "accept"] = "reject"
+    """A file cut to the listed span, as its name says, that is more than 1.5 s longer than the
+    span; tools that cut at key frames add seconds before it. ``reject`` as longer_than_listed,
+    take the ``first`` or the ``last`` seconds of the file, as many as are listed, or ``accept``
+    all of the file as the clip. `excess_s` states what is too much."""
     truncated: Literal["reject", "accept"] = "reject"
     """A medium that breaks off inside the span, before its own header says it ends."""
     no_audio: Literal["reject", "silence"] = "reject"
@@ -342,6 +347,8 @@ class BuildRecord(Spec):
     num_listed: int
     num_shards: int
     config: dict[str, object]
+    being_removed: tuple[int, ...] = ()
+    """Indices of the shards that a run is removing, to build them again; empty at other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

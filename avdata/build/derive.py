@@ -134,8 +134,9 @@ def claim_folder(out_dir: Path, record: BuildRecord) -> None:
         )
     if there is not None and there.build_hash != record.build_hash:
         raise BuildError(
-            f"{out_dir} holds another set: other settings, another source or other software "
-            "versions. Repeat that command to resume it, or give another --out"
+            f"{out_dir} holds another set: other settings, another source, one with other clips "
+            "than now, or other software versions. Repeat that command to resume it, or give "
+            "another --out"
         )
     write_atomically(path, record.model_dump_json(indent=1).encode())
 

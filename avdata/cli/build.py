@@ -18,6 +18,7 @@ from avdata.command_line import PathOrUrl
 if TYPE_CHECKING:
     from avdata.build.job import ClipDone
     from avdata.build.plan import BuildPlan, ShardPlan
+    from avdata.build.rebuild import ChangedSources, RebuildOptions, Survey
     from avdata.build.run import BuildSummary
     from avdata.config import BuildConfig
 
@@ -92,6 +93,20 @@ EXIT_UNEXPECTED = 4
     show_default=True,
     help="Exit with 3 when a larger share of the listed clips is rejected.",
 )
+@click.option(
+    "--retry",
+    metavar="REASON[,...]",
+    help="Build the shards again that hold rejects of these reasons, as in --retry missing_file "
+    "when files came later. Shards whose files are all still missing stay.",
+)
+@click.option(
+    "--changed-sources",
+    type=click.Choice(["refuse", "rebuild", "keep"]),
+    default="refuse",
+    show_default=True,
+    help="When source files have changed since their clips were stored: end with 2 and name them, "
+    "build the shards again that hold such clips, or keep the clips as they are stored.",
+)
 @click.option("--dry-run", is_flag=True, help="Read the listing, say what would be built.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def build(
@@ -108,6 +123,8 @@ def build(
     ray_address: str | None,
     limit: int | None,
     max_reject_rate: float,
+    retry: str | None,
+    changed_sources: "ChangedSources",
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -117,12 +134,17 @@ def build(
     manifest or of the rejects, with the reason.
     """
     from avdata.build.plan import make_plan
+    from avdata.build.rebuild import RebuildOptions, parse_reasons
     from avdata.config import BuildConfig, build_settings, read_recipe
     from avdata.errors import BuildError, ConfigError
     from avdata.features.logmel import empty_bands_note
     from avdata.sources import detect, read_label_choice, read_listing, select_rows
 
     config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
+    options = RebuildOptions(
+        retry=frozenset() if retry is None else parse_reasons(retry),
+        changed_sources=changed_sources,
+    )
     if media is not None and not media.is_dir():
         raise BuildError(f"--media {media} is not a folder; give the folder of the media files")
     format_name = detect(source) if format_name == "auto" else format_name
@@ -144,7 +166,7 @@ def build(
         raise ConfigError("--staging goes with an --out that is a URL; a folder needs none")
     if not plan.num_listed:
         raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
-    summary = _build(plan, config, source, media, out, staging, workers, ray_address)
+    summary = _build(plan, config, source, media, out, staging, workers, ray_address, options)
     _report(summary, out, as_json)
     _exit_by(summary, max_reject_rate)
 
@@ -158,6 +180,7 @@ def _build(
     staging: Path | None,
     workers: int | None,
     ray_address: str | None,
+    options: "RebuildOptions",
 ) -> "BuildSummary":
     from avdata.build.job import BuildContext, ClipDone, ShardJob
     from avdata.build.run import run_build
@@ -200,6 +223,7 @@ def _build(
                 listing_name=source.name,
                 execute=execute,
                 on_progress=on_progress,
+                options=options,
             )
     except KeyboardInterrupt:
         click.echo("avdata: the same command goes on where this one stopped", err=True)
@@ -215,9 +239,14 @@ class _Progress:
         self._bar = clip_bar(plan.num_listed, "build")
         self._rejected = 0
 
-    def __call__(self, event: "ClipDone | ShardPlan") -> None:
+    def __call__(self, event: "ClipDone | ShardPlan | Survey") -> None:
         from avdata.build.plan import ShardPlan
+        from avdata.build.rebuild import Survey
 
+        if isinstance(event, Survey):
+            for sentence in event.sentences():
+                self._bar.write(f"avdata: {sentence}", file=sys.stderr)
+            return
         if isinstance(event, ShardPlan):
             self._bar.update(event.num_rows)
             self._bar.initial += event.num_rows  # not this run's work: leave it out of clips/s
@@ -266,14 +295,19 @@ def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: boo
 
 
 def _report(summary: "BuildSummary", out: Path | str, as_json: bool) -> None:
+    from avdata.build.rebuild import retry_hints
+
+    hints = retry_hints(summary.reasons)
     if as_json:
-        print(json.dumps({**asdict(summary), "out": str(out)}))
+        print(json.dumps({**asdict(summary), "hints": hints, "out": str(out)}))
         return
     rate = summary.ok / summary.seconds if summary.seconds else 0.0
     print(f"{'listed':>20}  {summary.listed}")
     print(f"{'ok':>20}  {summary.ok}")
     for reason, count in summary.reasons.items():
         print(f"{reason:>20}  {count}")
+    for hint in hints:
+        print(hint)
     print(
         f"{summary.shards} shards ({summary.built_shards} built now), "
         f"{summary.bytes / 1e6:.1f} MB, {summary.seconds:.1f} s, {rate:.1f} clips/s -> {out}"

@@ -25,6 +25,8 @@ from avdata.storage import Location, open_location
 
 EXAMPLES = 3
 ROWS_AT_A_TIME = 8192
+NOT_COMPARED = frozenset({"key", "media_modified_s"})
+"""Joined by key; and a copy of the same media may have other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,7 @@ def changed_columns(rows: JoinedRows) -> tuple[ColumnChange, ...]:
     return tuple(
         change
         for name in MANIFEST_SCHEMA.names
-        if name != "key" and (change := _change(rows, name)) is not None
+        if name not in NOT_COMPARED and (change := _change(rows, name)) is not None
     )
 
 

@@ -6,6 +6,9 @@ from avdata.shards.quantity_text import span_text
 EVEN_S = 1e-5
 """Less jitter than this comes from how containers count time."""
 
+SEEN_EXCESS_S = 0.25
+"""A cut file that is longer than its span by less than this is as it should be."""
+
 
 def row_facts(row: ManifestRow) -> list[tuple[str, str]]:
     """Where a sample is from, its times, what the medium was, what is stored, its verdicts."""
@@ -14,6 +17,8 @@ def row_facts(row: ManifestRow) -> list[tuple[str, str]]:
 
 def _origin(row: ManifestRow) -> list[tuple[str, str]]:
     trimmed = ", taken as already cut to the listed span" if row.trimmed else ""
+    if row.trimmed and row.excess_s is not None and row.excess_s >= SEEN_EXCESS_S:
+        trimmed += f", {row.excess_s:.3f} s longer than it"
     facts = [
         ("media", f"{row.media}{trimmed}"),
         ("source", f"{row.source_id} (index {row.source_index}, its clip {row.clip_index})"),

@@ -75,6 +75,13 @@ def test_nan_equals_nan_and_nothing_equals_nothing(tiny_set: Path, other: Path) 
     assert compare_sets(tiny_set, other).same
 
 
+def test_copies_of_the_media_may_have_other_times(tiny_set: Path, other: Path) -> None:
+    rewrite(other / "manifest.parquet", lambda rows: rows[0].update(media_modified_s=1e9))
+    assert compare_sets(tiny_set, other).same
+    rewrite(other / "manifest.parquet", lambda rows: rows[0].update(media_bytes=1000))
+    assert [change.column for change in compare_sets(tiny_set, other).facts] == ["media_bytes"]
+
+
 def test_rows_come_go_and_move(tiny_set: Path, other: Path, run: Callable) -> None:
     lost: list[dict] = []
     rewrite(other / "manifest.parquet", lambda rows: (lost.append(rows.pop(1)), rows.reverse()))
