@@ -160,6 +160,7 @@ def _build(
     from avdata.build.run import run_build
     from avdata.build.staging import staging_folder
     from avdata.cores import available_cores
+    from avdata.locking import make_folder
     from avdata.sources import MediaResolver
     from avdata.storage import LocalFolder, open_location
 
@@ -168,6 +169,7 @@ def _build(
         out_dir, upload_to = location.path.absolute(), None
     else:
         out_dir, upload_to = staging_folder(staging, location, plan.build_hash), location
+    make_folder(out_dir)
     listing_dir = source if source.is_dir() else source.parent
     context = BuildContext(
         config=config,

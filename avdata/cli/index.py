@@ -73,6 +73,7 @@ def index(
     """
     from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
+    from avdata.locking import make_folder
     from avdata.shards.index import find_tars, index_tars
     from avdata.shards.index_sample import IndexConfig
 
@@ -89,6 +90,7 @@ def index(
     config = build_settings(IndexConfig, settings)
     target = out or directory
     num_tars = len(find_tars(directory, target))
+    make_folder(target)
     with clip_bar(num_tars, "index") as bar:
         bar.unit = "tar"
         summary = index_tars(directory, target, config, num_workers=num_workers, on_tar=bar.update)

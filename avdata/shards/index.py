@@ -87,7 +87,6 @@ def index_tars(
         ShardSetError: There are no tars, one is compressed or damaged, or `out` holds a build.
     """
     tars = find_tars(directory, out)
-    out.mkdir(parents=True, exist_ok=True)
     busy = ShardSetError(f"another `avdata index` is at work in {out}; wait for it")
     with folder_lock(out, busy=busy):
         _check_out(out)
