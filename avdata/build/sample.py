@@ -69,6 +69,7 @@ class Sample:
             clip_index=ref.clip_index,
             labels=list(ref.labels),
             split=ref.split,
+            kept=ref.kept,
             media=self.media_name,
             trimmed=self.trimmed,
             listed_start_s=ref.listed_start_s,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avdata.cli.listing_format import ListingFormat
+from avdata.cli.listing_report import ListingReading
 from avdata.command_line import PathOrUrl
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ EXIT_UNEXPECTED = 4
     help="Only clips of this split, as the listing names it (repeatable).",
 )
 @click.option(
+    "--keep-column",
+    "keep_columns",
+    multiple=True,
+    metavar="NAME",
+    help="Carry this column of the listing into the manifest, as text (repeatable).",
+)
+@click.option(
     "--media",
     type=click.Path(path_type=Path),
     help="Folder of the media files [default: where the listing lies].",
@@ -99,6 +107,7 @@ def build(
     format_name: str,
     labels: tuple[str, ...],
     splits: tuple[str, ...],
+    keep_columns: tuple[str, ...],
     media: Path | None,
     out: Path | str | None,
     staging: Path | None,
@@ -119,21 +128,32 @@ def build(
     from avdata.build.plan import make_plan
     from avdata.config import BuildConfig, build_settings, read_recipe
     from avdata.errors import BuildError, ConfigError
-    from avdata.sources import detect, read_label_choice, read_listing, select_rows
+    from avdata.manifest import check_kept_columns
+    from avdata.sources import (
+        detect,
+        listing_columns,
+        read_label_choice,
+        read_listing,
+        select_rows,
+    )
 
     config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
     if media is not None and not media.is_dir():
         raise BuildError(f"--media {media} is not a folder; give the folder of the media files")
     format_name = detect(source) if format_name == "auto" else format_name
+    columns = listing_columns(source, format_name)
+    kept = columns.find_kept(keep_columns) if columns else keep_columns
+    check_kept_columns(kept)
+    reading = ListingReading(format=format_name, columns=columns, kept=kept)
     rows = select_rows(
-        read_listing(source, format_name),
+        read_listing(source, format_name, kept),
         labels=read_label_choice(labels) if labels else None,
         splits=splits,
         limit=limit,
     )
-    plan = make_plan(rows, config)
+    plan = make_plan(rows, config, kept)
     if dry_run:
-        _report_plan(plan, source, format_name, as_json)
+        _report_plan(plan, reading, source, as_json)
         return
     if out is None:
         raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
@@ -142,7 +162,7 @@ def build(
     if not plan.num_listed:
         raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
     summary = _build(plan, config, source, media, out, staging, workers, ray_address)
-    _report(summary, out, as_json)
+    _report(summary, reading, plan, out, as_json)
     _exit_by(summary, max_reject_rate)
 
 
@@ -238,13 +258,14 @@ def _progress(plan: "BuildPlan") -> Iterator[_Progress]:
         progress.close()
 
 
-def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: bool) -> None:
+def _report_plan(plan: "BuildPlan", reading: ListingReading, source: Path, as_json: bool) -> None:
     reasons = Counter(row.reason for shard in plan.shards for row in shard.rejects)
+    num_readable = plan.num_listed - reasons.total()
     facts = {
         "source": str(source),
-        "format": format_name,
+        "format": reading.format,
         "listed": plan.num_listed,
-        "readable": plan.num_listed - reasons.total(),
+        "readable": num_readable,
         "rejected": reasons.total(),
         "reasons": dict(reasons.most_common()),
         "sources": plan.num_sources,
@@ -252,22 +273,35 @@ def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: boo
         "shards": len(plan.shards),
     }
     if as_json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        if name != "reasons":
-            print(f"{name:>9}  {value}")
-    for reason, count in reasons.most_common():
-        print(f"{count:>9}  {reason}")
-    for row in islice((row for shard in plan.shards for row in shard.rejects), 5):
-        print(f"           line {row.line_number}: {row.message}")
-    print("dry run: nothing was written")
+        print(json.dumps({**facts, **reading.facts(plan.repairs)}))
+    else:
+        for name, value in facts.items():
+            if name != "reasons":
+                print(f"{name:>9}  {value}")
+        for reason, count in reasons.most_common():
+            print(f"{count:>9}  {reason}")
+        for row in islice((row for shard in plan.shards for row in shard.rejects), 5):
+            print(f"           line {row.line_number}: {row.message}")
+        for line in reading.lines(plan.repairs):
+            print(line)
+        print("dry run: nothing was written")
+    if not num_readable:
+        click.echo(f"avdata: no row of {source} can be read ({reading.format})", err=True)
+        sys.exit(EXIT_REJECTS)
 
 
-def _report(summary: "BuildSummary", out: Path | str, as_json: bool) -> None:
+def _report(
+    summary: "BuildSummary",
+    reading: ListingReading,
+    plan: "BuildPlan",
+    out: Path | str,
+    as_json: bool,
+) -> None:
     if as_json:
-        print(json.dumps({**asdict(summary), "out": str(out)}))
+        print(json.dumps({**asdict(summary), **reading.facts(plan.repairs), "out": str(out)}))
         return
+    for line in reading.lines(plan.repairs):
+        print(line)
     rate = summary.ok / summary.seconds if summary.seconds else 0.0
     print(f"{'listed':>20}  {summary.listed}")
     print(f"{'ok':>20}  {summary.ok}")

@@ -22,6 +22,8 @@ def resume_command(record: BuildRecord, directory: Path) -> str:
     else:
         words = ["avdata", "build", "--source", record.listing_name, "--media", "MEDIA"]
         words += ["--out", str(directory)]
+        for name in record.kept_columns:
+            words += ["--keep-column", name]
         changed = list(_assignments(record.config, BuildConfig().model_dump(mode="json")))
     for assignment in changed:
         words += ["--set", assignment]

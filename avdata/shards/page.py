@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from avdata.cores import available_cores
+from avdata.manifest import manifest_row
 from avdata.schema import ManifestRow
 from avdata.shards.histograms import VERDICT_COLUMNS, histogram
 from avdata.shards.page_media import SampleMedia, data_uri, read_media
@@ -81,7 +82,7 @@ def make_page(
     picks = pick_samples(table, VERDICT_COLUMNS, num_samples=options.num_samples, seed=options.seed)
     positions = table["position"].take(pa.array([pick.position for pick in picks], pa.int64()))
     samples = positions.to_pylist()
-    rows = [ManifestRow(**shard_set.manifest.slice(i, 1).to_pylist()[0]) for i in samples]
+    rows = [manifest_row(shard_set.manifest.slice(i, 1).to_pylist()[0]) for i in samples]
     room = min(PAGE_CHARS // max(len(samples), 1), MAX_SAMPLE_CHARS)
     media = _read_all(shard_set, samples, rows, room, on_sample)
     summary = summarize(shard_set)

@@ -1,13 +1,14 @@
 """Which format a listing has, told from its content, and its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # The package, for its table: that imports the formats and then this module.
 from avdata import sources
 from avdata.errors import ListingError
+from avdata.sources.columns import ListingColumns
 from avdata.sources.folder import no_media
-from avdata.sources.head import BINARY_KINDS, ListingHead, read_head
+from avdata.sources.head import BINARY_KINDS, ListingHead, read_head, require_file
 from avdata.sources.source import ListedRow
 from avdata.sources.table_parquet import PARQUET_MAGIC, parquet_column_names
 
@@ -23,7 +24,7 @@ def detect(path: Path) -> str:
     """
     head = read_head(path)
     fitting = [name for name, source in sources.SOURCES.items() if source.matches(head)]
-    not_meant = {sources.SOURCES[name].instead_of for name in fitting}
+    not_meant = {other for name in fitting for other in sources.SOURCES[name].instead_of}
     fitting = [name for name in fitting if name not in not_meant]
     if len(fitting) == 1:
         return fitting[0]
@@ -41,12 +42,25 @@ def detect(path: Path) -> str:
     )
 
 
-def read_listing(path: Path, format: str = "auto") -> Iterator[ListedRow]:
+def listing_columns(path: Path, format: str) -> ListingColumns | None:
+    """The columns of a listing in `format`, one of `SOURCES`; None where it has no header.
+
+    Raises:
+        ListingError: The listing cannot be read.
+    """
+    if path.is_dir():
+        return None
+    require_file(path, format)
+    return sources.SOURCES[format].columns(path)
+
+
+def read_listing(path: Path, format: str = "auto", keep: Sequence[str] = ()) -> Iterator[ListedRow]:
     """The rows of a listing, in its order, made one at a time.
 
     Args:
         format: A name in `SOURCES`, or "auto" for what `detect` finds. A format that does not fit
             gives malformed lines.
+        keep: Columns whose cells the rows keep, as `ListingColumns.find_kept` gives their names.
 
     Raises:
         ListingError: No row can be read: the listing is missing or empty, its format is unknown,
@@ -58,7 +72,21 @@ def read_listing(path: Path, format: str = "auto") -> Iterator[ListedRow]:
             f"{', '.join(sources.SOURCES)}"
         )
     name = detect(path) if format == "auto" else format
-    return sources.SOURCES[name].read(path)
+    source = sources.SOURCES[name]
+    if not keep:
+        return source.read(path)
+    if source.read_keeping is None:
+        raise no_columns(name)
+    return source.read_keeping(path, keep)
+
+
+def no_columns(format: str) -> ListingError:
+    """The fault of asking a listing without a header for its columns."""
+    having = ", ".join(n for n, s in sources.SOURCES.items() if s.read_keeping is not None)
+    return ListingError(
+        f"--keep-column: this listing ({format}) has no header that names columns; formats that "
+        f"have one are {having}"
+    )
 
 
 def _seen(head: ListingHead) -> str:

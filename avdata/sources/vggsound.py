@@ -6,7 +6,7 @@ columns. Labels with commas stand in quotes.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdata.schema import ListedClip
@@ -35,8 +35,8 @@ def matches(head: ListingHead) -> bool:
     return mostly(_has_shape, head.lines)
 
 
-def read(path: Path) -> Iterator[ListedRow]:
-    """Rows of a VGGSound list.
+def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
+    """Rows of a VGGSound list, with the cells of the columns `keep`.
 
     Raises:
         ListingError: `path` is a folder, empty, or cannot be opened.
@@ -46,7 +46,7 @@ def read(path: Path) -> Iterator[ListedRow]:
     if header is not None:
         columns = find_columns(header.text)
         if columns.source_id is not None and columns.start is not None:
-            return read_columns(path, header, columns)
+            return read_columns(path, header, columns, keep)
     return read_rows(path, parse_line)
 
 
