@@ -28,6 +28,14 @@ EXIT_UNEXPECTED = 4
 """Some clip met a fault that is not a known case of bad media."""
 
 
+def _show_formats(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from avdata.sources.listing import format_lines
+
+        click.echo("\n".join(format_lines()))
+        ctx.exit()
+
+
 @click.command()
 @click.option(
     "--source",
@@ -101,6 +109,14 @@ EXIT_UNEXPECTED = 4
     help="Exit with 3 when a larger share of the listed clips is rejected.",
 )
 @click.option("--dry-run", is_flag=True, help="Read the listing, say what would be built.")
+@click.option(
+    "--formats",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_formats,
+    help="Show the listing formats and end.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def build(
     source: Path,

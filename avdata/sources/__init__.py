@@ -13,6 +13,7 @@ from avdata.sources import (
     hosted,
     kinetics,
     music,
+    path_label,
     table,
     ucf101,
     vggsound,
@@ -53,7 +54,7 @@ SOURCES: dict[str, Source] = {
         looks_like="trainlist01.txt with Class/v_Class_g01_c01.avi 1, or a folder of such lists",
         matches=ucf101.matches,
         read=ucf101.read,
-        instead_of=("folder",),
+        instead_of=("folder", "path-label"),
     ),
     "ucf101-2": Source(
         looks_like="the same folder, split 2",
@@ -69,7 +70,7 @@ SOURCES: dict[str, Source] = {
         looks_like="dive_test_split1.txt with video.avi 1, or a folder of such lists",
         matches=hmdb51.matches,
         read=hmdb51.read,
-        instead_of=("folder",),
+        instead_of=("folder", "path-label"),
     ),
     "hmdb51-2": Source(
         looks_like="the same folder, split 2",
@@ -112,13 +113,19 @@ SOURCES: dict[str, Source] = {
         read=yt360.read,
         instead_of=("folder",),
     ),
+    "path-label": Source(
+        looks_like="Class/clip.mp4 3, separated by blanks",
+        matches=path_label.matches,
+        read=path_label.read,
+    ),
     "table": Source(
         looks_like="CSV, TSV or parquet with a column path (id, start_s, end_s, label, split)",
         matches=table.matches,
         read=table.read,
         columns=table.columns,
         read_keeping=table.read,
-        instead_of=("vggsound",),  # a start beside a file is its place in the upload
+        # a start beside a file is its place in the upload; a header settles what a line means
+        instead_of=("vggsound", "path-label"),
     ),
     "folder": Source(
         looks_like="a folder of CLASS/clip.mp4 or SPLIT/CLASS/clip.mp4",

@@ -13,6 +13,7 @@ from avdata.schema import ListedClip
 from avdata.sources.columns import ListingColumns, kept_cells
 from avdata.sources.head import ListingHead
 from avdata.sources.rows import (
+    ID_REPAIRED,
     Header,
     delimiter_of,
     find_header,
@@ -20,6 +21,7 @@ from avdata.sources.rows import (
     parse_video_id,
     read_rows,
     split_cells,
+    undo_spreadsheet,
 )
 from avdata.sources.source import ListedRow
 
@@ -134,10 +136,13 @@ def _parse_line(
     end_s = start_s + SEGMENT_S
     if columns.end is not None:
         end_s = parse_seconds(cells[columns.end], columns.names[columns.end])
+    source_id = cells[columns.source_id].strip()
+    video_id = undo_spreadsheet(source_id)
     label = "" if columns.label_column is None else cells[columns.label_column].strip()
     return ListedClip(
         line_number=line_number,
-        source_id=parse_video_id(cells[columns.source_id].strip()),
+        source_id=parse_video_id(video_id),
+        repair="" if video_id == source_id else ID_REPAIRED,
         listed_start_s=start_s,
         listed_end_s=end_s,
         labels=(label,) if label else (),

@@ -6,14 +6,17 @@ from pathlib import Path
 # The package, for its table: that imports the formats and then this module.
 from avdata import sources
 from avdata.errors import ListingError
+from avdata.sources import path_label
 from avdata.sources.columns import ListingColumns
 from avdata.sources.folder import no_media
-from avdata.sources.head import BINARY_KINDS, ListingHead, read_head, require_file
+from avdata.sources.head import BINARY_KINDS, ListingHead, mostly, read_head, require_file
+from avdata.sources.media_names import FOLDER_EXTENSIONS
 from avdata.sources.source import ListedRow
 from avdata.sources.table_parquet import PARQUET_MAGIC, parquet_column_names
 
 SHOWN_LINES = 2
-SHOWN_CHARS = 100
+SHOWN_CHARS = 60
+SHOW_FORMATS = "`avdata build --formats` shows all formats; choose one with --format NAME"
 
 
 def detect(path: Path) -> str:
@@ -35,11 +38,7 @@ def detect(path: Path) -> str:
         )
     if head.is_folder:
         raise no_media(path)
-    formats = "; ".join(f"{name}: {s.looks_like}" for name, s in sources.SOURCES.items())
-    raise ListingError(
-        f"listing {path} fits no known format: {_seen(head)}. Formats are {formats}. Choose one "
-        "with --format NAME, or write the listing as a table with a `path` column"
-    )
+    raise ListingError(f"listing {path} fits no known format: {_seen(head)}{_advice(head)}")
 
 
 def listing_columns(path: Path, format: str) -> ListingColumns | None:
@@ -87,6 +86,33 @@ def no_columns(format: str) -> ListingError:
         f"--keep-column: this listing ({format}) has no header that names columns; formats that "
         f"have one are {having}"
     )
+
+
+def _advice(head: ListingHead) -> str:
+    """What to do about a listing that fits no format, by what it looks like."""
+    if head.is_binary or head.data.startswith((PARQUET_MAGIC, *BINARY_KINDS)):
+        return ""
+    if path_label.has_frames(head):
+        return f"; {path_label.FOLDERS_OF_FRAMES}"
+    if mostly(_is_media_name, head.lines):
+        return (
+            "; its lines are names of files alone: put a line `path` above them, and names with "
+            "commas in quotes"
+        )
+    if mostly(lambda line: ";" in line and "," not in line, head.lines):
+        return '; it is separated by ";": write a first line that names its columns, as path;label'
+    return f". {SHOW_FORMATS}, or write a table with a column `path`"
+
+
+def _is_media_name(line: str) -> bool:
+    name, dot, extension = line.strip().rpartition(".")
+    return bool(name and dot) and extension.lower() in FOLDER_EXTENSIONS
+
+
+def format_lines() -> list[str]:
+    """One line a format: its name and what such a listing looks like."""
+    width = max(map(len, sources.SOURCES))
+    return [f"{name:<{width}}  {s.looks_like}" for name, s in sources.SOURCES.items()]
 
 
 def _seen(head: ListingHead) -> str:

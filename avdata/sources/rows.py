@@ -23,6 +23,8 @@ MAX_TEXT_CHARS = 200
 MAX_CELL_LINES = 32
 """Lines beyond the first that a cell in quotes may go over."""
 LINE_ENDS_REPAIRED = "line ends inside quotes were read as spaces"
+ID_REPAIRED = "the id was taken out of a spreadsheet's formula or forced text"
+FORCED_ID = re.compile(r"""[='\u2019]"?(?P<id>[A-Za-z0-9_-]{11})"?'?""")
 LINE_END = re.compile(r"\s*\n\s*")
 EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
@@ -261,6 +263,16 @@ def check_undamaged(cell: str, column: str) -> None:
             f"{column} is {cell[:40]!r}: a spreadsheet made it a formula; take the row from the "
             "original listing"
         )
+
+
+def undo_spreadsheet(cell: str) -> str:
+    """The id of a hosted video that a spreadsheet made a formula or a text by force: behind `=` or
+    an apostrophe, in quotes or not; any other cell as it is.
+
+    Only ids of the length that hosted videos have are taken, so that no other formula passes.
+    """
+    found = FORCED_ID.fullmatch(cell)
+    return found["id"] if found else cell
 
 
 def parse_video_id(cell: str) -> str:
