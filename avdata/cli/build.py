@@ -2,16 +2,15 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from avdata.cli.dry_run import PlannedBuild, show_plan
 from avdata.cli.listing_format import ListingFormat
 from avdata.cli.listing_report import ListingReading
 from avdata.command_line import PathOrUrl
@@ -108,7 +107,11 @@ def _show_formats(ctx: click.Context, param: click.Parameter, asked: bool) -> No
     show_default=True,
     help="Exit with 3 when a larger share of the listed clips is rejected.",
 )
-@click.option("--dry-run", is_flag=True, help="Read the listing, say what would be built.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read the listing, look for the media, say what would be built; writes nothing.",
+)
 @click.option(
     "--formats",
     is_flag=True,
@@ -169,7 +172,21 @@ def build(
     )
     plan = make_plan(rows, config, kept)
     if dry_run:
-        _report_plan(plan, reading, source, as_json)
+        num_readable = show_plan(
+            PlannedBuild(
+                plan=plan,
+                config=config,
+                reading=reading,
+                source=source,
+                media=media,
+                out=out,
+                num_workers=workers,
+            ),
+            as_json=as_json,
+        )
+        if not num_readable:
+            click.echo(f"avdata: no row of {source} can be read ({format_name})", err=True)
+            sys.exit(EXIT_REJECTS)
         return
     if out is None:
         raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
@@ -272,38 +289,6 @@ def _progress(plan: "BuildPlan") -> Iterator[_Progress]:
         yield progress
     finally:
         progress.close()
-
-
-def _report_plan(plan: "BuildPlan", reading: ListingReading, source: Path, as_json: bool) -> None:
-    reasons = Counter(row.reason for shard in plan.shards for row in shard.rejects)
-    num_readable = plan.num_listed - reasons.total()
-    facts = {
-        "source": str(source),
-        "format": reading.format,
-        "listed": plan.num_listed,
-        "readable": num_readable,
-        "rejected": reasons.total(),
-        "reasons": dict(reasons.most_common()),
-        "sources": plan.num_sources,
-        "labels": len(plan.labels),
-        "shards": len(plan.shards),
-    }
-    if as_json:
-        print(json.dumps({**facts, **reading.facts(plan.repairs)}))
-    else:
-        for name, value in facts.items():
-            if name != "reasons":
-                print(f"{name:>9}  {value}")
-        for reason, count in reasons.most_common():
-            print(f"{count:>9}  {reason}")
-        for row in islice((row for shard in plan.shards for row in shard.rejects), 5):
-            print(f"           line {row.line_number}: {row.message}")
-        for line in reading.lines(plan.repairs):
-            print(line)
-        print("dry run: nothing was written")
-    if not num_readable:
-        click.echo(f"avdata: no row of {source} can be read ({reading.format})", err=True)
-        sys.exit(EXIT_REJECTS)
 
 
 def _report(
