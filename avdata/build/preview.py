@@ -1,4 +1,4 @@
-"""What a build would find, store and take: the media of a plan, and a few clips built on trial.
+"""A preview of a build: which media there are, and what a few clips built on trial take.
 
 Nothing is written but a temporary folder, which is removed. The clips on trial are built in a
 process of its own, as in a build, so that a bad file costs its time limit at most.
@@ -29,7 +29,7 @@ PROBE_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MediaLook:
-    """Which clips of a plan have a file."""
+    """The clips of a plan that have a file, and those that do not."""
 
     num_clips: int
     """Clips of the plan that the listing itself does not rule out."""
@@ -61,7 +61,7 @@ class MediaLook:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What the clips on trial came to."""
+    """Outcome of the clips built on trial."""
 
     num_probed: int
     num_ok: int
@@ -77,7 +77,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What the whole build may come to, if the clips on trial are like the others."""
+    """Time and size of the whole build, if the clips on trial are like the others."""
 
     hours: float
     num_bytes: float

@@ -22,7 +22,7 @@ MESSAGE_CHARS = 300
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedBuild:
-    """All that a dry run goes by."""
+    """A build as it was asked for, with its plan."""
 
     plan: "BuildPlan"
     config: "BuildConfig"
@@ -36,7 +36,7 @@ class PlannedBuild:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What is known of the media and of the build; None for what could not be found out."""
+    """Media, probe and free disk of a planned build; None for what could not be found out."""
 
     look: "MediaLook"
     probed: "Probe | None"

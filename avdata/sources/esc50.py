@@ -53,7 +53,7 @@ def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
 
 
 def columns(path: Path) -> ListingColumns | None:
-    """What is read of the columns of ESC-50; None when one of them is missing."""
+    """Return the columns of ESC-50 and what they are read as; None when one is missing."""
     header = read_header(path)
     names = _names(header.text)
     if not set(REQUIRED) <= set(names):

@@ -86,7 +86,7 @@ def head_columns(head: ListingHead) -> HostedColumns | None:
 
 
 def listing_columns(path: Path) -> ListingColumns | None:
-    """What is read of the columns of a list whose header names an id and a start; else None."""
+    """Return the columns of a list whose header names an id and a start; else None."""
     header = find_header(path)
     if header is None:
         return None

@@ -101,7 +101,7 @@ def _refuse(path: Path, names: list[str]) -> NoReturn:
 
 
 def columns(path: Path) -> ListingColumns | None:
-    """What is read of the columns of a table; None when there is no path column."""
+    """Return the columns of a table and what they are read as; None without a path column."""
     if read_start(path).startswith(PARQUET_MAGIC):
         names, delimiter = parquet_column_names(path), ""
     else:

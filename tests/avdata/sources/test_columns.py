@@ -80,7 +80,8 @@ def test_kept_columns_are_not_passed_over(tmp_path: Path) -> None:
     kept = columns.find_kept(["CLASS", "take no", "class"])
     assert kept == ("class", "Take No")
     assert columns.passed_over(kept) == ("class2",)
-    assert columns.hints(kept) == ("did you mean label for class2?",) or columns.hints(kept) == ()
+    assert columns.hints() == ("did you mean label for class?",)
+    assert columns.hints(kept) == ()
     rows = list(read_listing(tmp_path / "list.csv", keep=kept))
     assert [row.kept for row in rows if isinstance(row, ListedClip)] == [
         {"class": "x", "Take No": "1"}
@@ -89,7 +90,7 @@ def test_kept_columns_are_not_passed_over(tmp_path: Path) -> None:
 
 def test_columns_that_cannot_be_kept(tmp_path: Path) -> None:
     columns = columns_of(tmp_path, "path,note,note,Caption", "a.mp4,x,y,z")
-    with pytest.raises(ListingError, match="has columns path, note.*did you mean Caption"):
+    with pytest.raises(ListingError, match=r"has columns path, note.*did you mean Caption"):
         columns.find_kept(["Captions"])
     with pytest.raises(ListingError, match="'note': the listing has 2 columns of that name"):
         columns.find_kept(["note"])
