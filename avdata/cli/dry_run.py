@@ -1,6 +1,7 @@
 """`avdata build --dry-run`: what is listed, which media there are, what a build takes."""
 
 import json
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
@@ -43,7 +44,7 @@ class Preview:
     estimated: "Estimate | None"
     num_workers: int
     folder: Path
-    """Where the set would be, or the current folder."""
+    """Where shards would be written; the current folder where that is not said."""
     free_bytes: int
     fault: str
     """Why there is no probe, where there should be one."""
@@ -97,7 +98,10 @@ def _preview(build: PlannedBuild) -> Preview:
     resolver = MediaResolver(media, listing_dir.absolute())
     workers = available_cores() if build.num_workers is None else max(build.num_workers, 1)
     num_workers = max(min(workers, len(build.plan.shards)), 1)
-    folder = build.out if isinstance(build.out, Path) else Path.cwd()
+    if isinstance(build.out, str):  # shards are written there before they are uploaded
+        folder = Path(tempfile.gettempdir())
+    else:
+        folder = Path.cwd() if build.out is None else build.out
     look = look_for_media(build.plan, resolver)
     probed, fault = None, ""
     if look.examples:

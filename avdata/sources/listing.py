@@ -101,6 +101,10 @@ def _advice(head: ListingHead) -> str:
         )
     if mostly(lambda line: ";" in line and "," not in line, head.lines):
         return '; it is separated by ";": write a first line that names its columns, as path;label'
+    if mostly(lambda line: _is_media_name(line.replace("\t", ",").split(",")[0]), head.lines):
+        return (
+            "; it has no header: put a line above its lines that names its columns, as path,label"
+        )
     return f". {SHOW_FORMATS}, or write a table with a column `path`"
 
 

@@ -71,6 +71,7 @@ def test_stats_and_inspect_know_them(kept_set: Path, run: Run) -> None:
     done = run("inspect", kept_set, "clip_000002")
     assert done.exit_code == 0, done.output
     assert 'a "note", 2' in done.stdout
+    assert "class, take no, note" in run("inspect", kept_set).stdout
     unknown = run("stats", kept_set, "--where", "klass == 'odd'")
     assert unknown.exit_code == 2
     assert "did you mean class" in unknown.stderr

@@ -71,6 +71,10 @@ def test_other_lists_are_not_taken_for_path_label(tmp_path: Path) -> None:
         ),
         ("c.mp4\na,b.mp4\n", "its lines are names of files alone: put a line `path` above them"),
         ("a.mp4;dog\nb.mp4;cat\n", 'it is separated by ";": write a first line that names its'),
+        (
+            "a.mp4,dog,3\nb.mp4,cat,4\n",
+            "it has no header: put a line above its lines that names its",
+        ),
         ("hello\nworld\n", "`avdata build --formats` shows all formats; choose one with --format"),
     ],
 )
