@@ -98,7 +98,8 @@ def _repaired_cells(text: str) -> list[str] | None:
     mids = [mid.strip(' "') for cell in cells[3:] for mid in cell.split(",")]
     if not mids or not audioset_names().keys() >= set(mids):
         return None
-    return [*cells[:3], ",".join(mids)]
+    times = cells[1:3] if delimiter == "," else [cell.replace(",", ".") for cell in cells[1:3]]
+    return [cells[0], *times, ",".join(mids)]
 
 
 def _is_comment(text: str) -> bool:

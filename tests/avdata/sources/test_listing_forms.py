@@ -155,6 +155,7 @@ MIDS = '"/m/09x0r,/t/dd00088"'
         ('-0DdlOuIFUI,30,40," ""/m/09x0r","/t/dd00088"""', "quotes and separators that a"),
         ("-0DdlOuIFUI,30,40,/m/09x0r,/t/dd00088", "quotes and separators that a spreadsheet"),
         (f"-0DdlOuIFUI,30,40,{MIDS},,", "quotes and separators that a spreadsheet changed"),
+        (f"-0DdlOuIFUI;30,000;40,000;{MIDS}", "quotes and separators that a spreadsheet changed"),
         (f"-0DdlOuIFUI;30;40;{MIDS}", "quotes and separators that a spreadsheet changed"),
         (
             '"-0DdlOuIFUI, 30.000, 40.000, ""/m/09x0r,/t/dd00088"""',
