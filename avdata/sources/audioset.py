@@ -58,7 +58,8 @@ def parse_line(line_number: int, text: str) -> ListedClip | None:
     repairs: list[str] = []
     try:
         cells = split_cells(text)
-        fault = None if len(cells) == 4 else _wrong_columns(cells)
+        intact = len(cells) == 4 and ";" not in "".join(cells[:3])
+        fault = None if intact else _wrong_columns(cells)
     except ValueError as error:
         cells, fault = [], error
     if fault is not None:
