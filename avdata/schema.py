@@ -23,7 +23,7 @@ The origin of the media clock is the start that the container states, if that is
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -302,6 +302,8 @@ class DatasetSpec(Spec):
     labels: tuple[str, ...]
     """All labels of the listing, sorted; a label's position is its class index."""
     labels_hash: str
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that the manifest carries as text, behind its own."""
     build_hash: str
     """Hash of listing, settings and schema: equal hashes promise equal shards."""
     listing_name: str
@@ -346,6 +348,8 @@ class BuildRecord(Spec):
     listing_sha256: str
     num_listed: int
     num_shards: int
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that were asked for by `--keep-column`."""
     config: dict[str, object]
     being_removed: tuple[int, ...] = ()
     """Indices of the shards that a run is removing, to build them again; empty at other times."""
@@ -366,6 +370,10 @@ class ListedClip:
     """None: from the start, or to the end, of the medium."""
     labels: tuple[str, ...] = ()
     split: str | None = None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the columns to keep, by name; those that are empty are left out."""
+    repair: str = ""
+    """What was done to read the row where it is damaged; empty for one read as it is."""
 
     def __post_init__(self) -> None:
         if not self.source_id:
@@ -409,6 +417,8 @@ class ClipRef:
     listed_end_s: float | None
     labels: tuple[str, ...]
     split: str | None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the kept columns, by name; those that are empty are left out."""
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key) or len(self.key) > MAX_KEY_CHARS:
@@ -544,6 +554,9 @@ class ManifestRow:
     meta_offset_bytes: int
     meta_bytes: int
     """Byte ranges of the members in the shard; 0 bytes when the set lacks the field."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Cells of `DatasetSpec.kept_columns`, by name; those that are empty are left out. In the table
+    each is a column of text, NULL where the cell is empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

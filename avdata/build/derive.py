@@ -110,7 +110,9 @@ def derive_set(
             for num_rows in run(jobs, min(num_workers, len(jobs))):
                 on_rows(num_rows)
         sidecars = (read_sidecar(out_dir, shard) for shard in shards)
-        totals = write_tables(out_dir, ((shard, None) for shard in shards), sidecars)
+        totals = write_tables(
+            out_dir, ((shard, None) for shard in shards), sidecars, source.kept_columns
+        )
         spec = _derived_spec(source, config, totals, build_hash)
         write_atomically(out_dir / DATASET_NAME, spec.model_dump_json(indent=1).encode())
     return DeriveSummary(

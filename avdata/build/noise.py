@@ -181,6 +181,7 @@ def _finish(work: NoiseWork, num_shards: int) -> SetTotals:
         work.out_dir,
         ((shard, None) for shard in shards),
         (read_sidecar(work.out_dir, shard) for shard in shards),
+        work.source.spec.kept_columns,
     )
     _write_truth(work)
     spec, num_twins = work.source.spec, len(work.plan.twins)

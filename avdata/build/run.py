@@ -121,6 +121,12 @@ def _check_same_build(location: Location, plan: BuildPlan) -> tuple[int, ...]:
     except (ValidationError, ValueError) as error:
         place = location.place(BUILD_NAME)
         raise BuildError(f"{place} is damaged ({error}); give another --out") from None
+    if record.kept_columns != plan.kept_columns:
+        seen, asked = (", ".join(n) or "none" for n in (record.kept_columns, plan.kept_columns))
+        raise BuildError(
+            f"{location} holds a build with --keep-column {seen}; this one has {asked}. Repeat "
+            "that command to resume it, or give another --out"
+        )
     if record.build_hash != plan.build_hash:
         listing = "another listing" if record.listing_sha256 != plan.listing_sha256 else None
         raise BuildError(
@@ -138,6 +144,7 @@ def _record(plan: BuildPlan, config: BuildConfig, listing_name: str) -> BuildRec
         listing_sha256=plan.listing_sha256,
         num_listed=plan.num_listed,
         num_shards=len(plan.shards),
+        kept_columns=plan.kept_columns,
         config=config.model_dump(mode="json"),
     )
 
@@ -154,6 +161,7 @@ def _finish(
         out_dir,
         ((shard.shard, shard.num_rows) for shard in plan.shards),
         read_sidecars(location, _shard_names(plan), location.sizes()),
+        plan.kept_columns,
     )
     if context.upload_to is not None:
         for name in (REJECTS_NAME, MANIFEST_NAME):
@@ -174,6 +182,7 @@ def _finish(
         num_sources=plan.num_sources,
         labels=plan.labels,
         labels_hash=sha256(json.dumps(plan.labels).encode()).hexdigest(),
+        kept_columns=plan.kept_columns,
         build_hash=plan.build_hash,
         listing_name=listing_name,
         software=software_versions(),

@@ -71,6 +71,7 @@ class Sample:
             media_modified_s=self.source.modified_s,
             trimmed=self.span.trimmed,
             excess_s=self.span.excess_s,
+            kept=ref.kept,
             listed_start_s=ref.listed_start_s,
             listed_end_s=ref.listed_end_s,
             decoded_start_s=clip.start_s,

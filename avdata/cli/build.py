@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from avdata.cli.dry_run import PlannedBuild, show_plan
 from avdata.cli.listing_format import ListingFormat
+from avdata.cli.listing_report import ListingReading
 from avdata.command_line import PathOrUrl
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ EXIT_REJECTS = 3
 """Too many clips were rejected, or none was left."""
 EXIT_UNEXPECTED = 4
 """Some clip met a fault that is not a known case of bad media."""
+
+
+def _show_formats(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from avdata.sources.listing import format_lines
+
+        click.echo("\n".join(format_lines()))
+        ctx.exit()
 
 
 @click.command()
@@ -56,6 +64,13 @@ EXIT_UNEXPECTED = 4
     multiple=True,
     metavar="NAME",
     help="Only clips of this split, as the listing names it (repeatable).",
+)
+@click.option(
+    "--keep-column",
+    "keep_columns",
+    multiple=True,
+    metavar="NAME",
+    help="Carry this column of the listing into the manifest, as text (repeatable).",
 )
 @click.option(
     "--media",
@@ -107,13 +122,26 @@ EXIT_UNEXPECTED = 4
     help="When source files have changed since their clips were stored: end with 2 and name them, "
     "build the shards again that hold such clips, or keep the clips as they are stored.",
 )
-@click.option("--dry-run", is_flag=True, help="Read the listing, say what would be built.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read the listing, look for the media, say what would be built; writes nothing.",
+)
+@click.option(
+    "--formats",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_formats,
+    help="Show the listing formats and end.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def build(
     source: Path,
     format_name: str,
     labels: tuple[str, ...],
     splits: tuple[str, ...],
+    keep_columns: tuple[str, ...],
     media: Path | None,
     out: Path | str | None,
     staging: Path | None,
@@ -138,7 +166,14 @@ def build(
     from avdata.config import BuildConfig, build_settings, read_recipe
     from avdata.errors import BuildError, ConfigError
     from avdata.features.logmel import empty_bands_note
-    from avdata.sources import detect, read_label_choice, read_listing, select_rows
+    from avdata.manifest import check_kept_columns
+    from avdata.sources import (
+        detect,
+        listing_columns,
+        read_label_choice,
+        read_listing,
+        select_rows,
+    )
 
     config = build_settings(BuildConfig, read_recipe(recipe, "build"), assignments)
     options = RebuildOptions(
@@ -148,17 +183,35 @@ def build(
     if media is not None and not media.is_dir():
         raise BuildError(f"--media {media} is not a folder; give the folder of the media files")
     format_name = detect(source) if format_name == "auto" else format_name
+    columns = listing_columns(source, format_name)
+    kept = columns.find_kept(keep_columns) if columns else keep_columns
+    check_kept_columns(kept)
+    reading = ListingReading(format=format_name, columns=columns, kept=kept)
     rows = select_rows(
-        read_listing(source, format_name),
+        read_listing(source, format_name, kept),
         labels=read_label_choice(labels) if labels else None,
         splits=splits,
         limit=limit,
     )
-    plan = make_plan(rows, config)
+    plan = make_plan(rows, config, kept)
     if "logmel" in config.fields and (note := empty_bands_note(config.logmel)):
         click.echo(f"note: {note}", err=True)
     if dry_run:
-        _report_plan(plan, source, format_name, as_json)
+        num_readable = show_plan(
+            PlannedBuild(
+                plan=plan,
+                config=config,
+                reading=reading,
+                source=source,
+                media=media,
+                out=out,
+                num_workers=workers,
+            ),
+            as_json=as_json,
+        )
+        if not num_readable:
+            click.echo(f"avdata: no row of {source} can be read ({format_name})", err=True)
+            sys.exit(EXIT_REJECTS)
         return
     if out is None:
         raise ConfigError("--out is missing; name the folder of the shard set, or use --dry-run")
@@ -167,7 +220,7 @@ def build(
     if not plan.num_listed:
         raise BuildError(f"{source} lists no clips ({format_name}); there is nothing to build")
     summary = _build(plan, config, source, media, out, staging, workers, ray_address, options)
-    _report(summary, out, as_json)
+    _report(summary, reading, plan, out, as_json)
     _exit_by(summary, max_reject_rate)
 
 
@@ -186,6 +239,7 @@ def _build(
     from avdata.build.run import run_build
     from avdata.build.staging import staging_folder
     from avdata.cores import available_cores
+    from avdata.locking import make_folder
     from avdata.sources import MediaResolver
     from avdata.storage import LocalFolder, open_location
 
@@ -194,6 +248,7 @@ def _build(
         out_dir, upload_to = location.path.absolute(), None
     else:
         out_dir, upload_to = staging_folder(staging, location, plan.build_hash), location
+    make_folder(out_dir)
     listing_dir = source if source.is_dir() else source.parent
     context = BuildContext(
         config=config,
@@ -268,39 +323,22 @@ def _progress(plan: "BuildPlan") -> Iterator[_Progress]:
         progress.close()
 
 
-def _report_plan(plan: "BuildPlan", source: Path, format_name: str, as_json: bool) -> None:
-    reasons = Counter(row.reason for shard in plan.shards for row in shard.rejects)
-    facts = {
-        "source": str(source),
-        "format": format_name,
-        "listed": plan.num_listed,
-        "readable": plan.num_listed - reasons.total(),
-        "rejected": reasons.total(),
-        "reasons": dict(reasons.most_common()),
-        "sources": plan.num_sources,
-        "labels": len(plan.labels),
-        "shards": len(plan.shards),
-    }
-    if as_json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        if name != "reasons":
-            print(f"{name:>9}  {value}")
-    for reason, count in reasons.most_common():
-        print(f"{count:>9}  {reason}")
-    for row in islice((row for shard in plan.shards for row in shard.rejects), 5):
-        print(f"           line {row.line_number}: {row.message}")
-    print("dry run: nothing was written")
-
-
-def _report(summary: "BuildSummary", out: Path | str, as_json: bool) -> None:
+def _report(
+    summary: "BuildSummary",
+    reading: ListingReading,
+    plan: "BuildPlan",
+    out: Path | str,
+    as_json: bool,
+) -> None:
     from avdata.build.rebuild import retry_hints
 
     hints = retry_hints(summary.reasons)
     if as_json:
-        print(json.dumps({**asdict(summary), "hints": hints, "out": str(out)}))
+        facts = {**asdict(summary), **reading.facts(plan.repairs)}
+        print(json.dumps({**facts, "hints": hints, "out": str(out)}))
         return
+    for line in reading.lines(plan.repairs):
+        print(line)
     rate = summary.ok / summary.seconds if summary.seconds else 0.0
     print(f"{'listed':>20}  {summary.listed}")
     print(f"{'ok':>20}  {summary.ok}")

@@ -82,6 +82,13 @@ class JoinedRows:
             self.at_a = np.flatnonzero(there)
             self.at_b = found.drop_null().to_numpy().astype(np.int64)
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the manifest, then those kept of the listing that both sets have."""
+        own, in_b = MANIFEST_SCHEMA.names, self._file_b.schema_arrow.names
+        kept = [n for n in self._file_a.schema_arrow.names if n not in own and n in in_b]
+        return [*own, *kept]
+
     @cached_property
     def order_changed(self) -> bool:
         """The clips of both sets stand in another order."""
@@ -170,7 +177,7 @@ def changed_columns(rows: JoinedRows) -> tuple[ColumnChange, ...]:
     """Columns with other values for clips of both sets, in the manifest's order."""
     return tuple(
         change
-        for name in MANIFEST_SCHEMA.names
+        for name in rows.columns
         if name not in NOT_COMPARED and (change := _change(rows, name)) is not None
     )
 

@@ -26,7 +26,7 @@ def _origin(row: ManifestRow) -> list[tuple[str, str]]:
     ]
     if row.split:
         facts.append(("split", row.split))
-    return facts
+    return [*facts, *row.kept.items()]
 
 
 def _times(row: ManifestRow) -> list[tuple[str, str]]:
