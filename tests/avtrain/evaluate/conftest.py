@@ -16,7 +16,7 @@ def shards(shard_set: Path) -> ShardSet:
 
 
 @pytest.fixture
-def frozen(shards: ShardSet, one_torch_thread: None) -> FrozenEncoders:
+def frozen(shards: ShardSet, one_torch_thread: None, training_seed: int) -> FrozenEncoders:
     """32 px, 8 frames, and 2 s of log-mel at 50 columns a second."""
     config = build_settings(
         AVIDConfig,
@@ -27,7 +27,7 @@ def frozen(shards: ShardSet, one_torch_thread: None) -> FrozenEncoders:
         spec=shards.spec,
         where="fixture",
         trained_sources=None,
-        seed=0,
+        seed=training_seed,
         device=torch.device("cpu"),
     )
     return FrozenEncoders(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from disturbances import Bound
 
 from avdata import ShardSet, build_settings
 from avtrain.evaluate.classifier_training import TrainingOptions
@@ -36,12 +37,12 @@ SETTINGS = (
 
 
 @pytest.fixture
-def sync(shards: ShardSet, one_torch_thread: None) -> Sync:
+def sync(shards: ShardSet, one_torch_thread: None, training_seed: int) -> Sync:
     facts = MethodFacts(
         spec=shards.spec,
         where="fixture",
         trained_sources=None,
-        seed=0,
+        seed=training_seed,
         device=torch.device("cpu"),
     )
     return build_settings(SyncConfig, {}, SETTINGS).build(facts).eval()
@@ -63,8 +64,8 @@ def inputs() -> SyncInputs:
     )
 
 
-def training() -> TrainingOptions:
-    return TrainingOptions(modality="video", seed=0, num_threads=2, progress=silent)
+def training(seed: int = 0) -> TrainingOptions:
+    return TrainingOptions(modality="video", seed=seed, num_threads=2, progress=silent)
 
 
 def test_all_but_head_and_scales_is_restored(sync: Sync) -> None:
@@ -124,15 +125,18 @@ SHORT = FinetuneConfig(
 )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("sound", [True, False])
-def test_finetuning_learns_on_a_copy(fused: FrozenEncoders, shards: ShardSet, sound: bool) -> None:
+def test_finetuning_learns_on_a_copy(
+    fused: FrozenEncoders, shards: ShardSet, sound: bool, training_seed: int, bound: Bound
+) -> None:
     [fold] = read_folds(shards, SplitChoice())
     before = copy.deepcopy(fused.method.state_dict())
     torch.manual_seed(5)
     state = torch.get_rng_state()
     config = SHORT.model_copy(update={"sound": sound})
-    accuracy = finetune_accuracy(fused, shards, fold, config, training())
-    assert accuracy.dense.top1 >= 0.75  # chance is 0.25
+    accuracy = finetune_accuracy(fused, shards, fold, config, training(training_seed))
+    bound("top-1 accuracy", accuracy.dense.top1, above=0.7)  # chance is 0.25
     assert accuracy.single is not None
     assert (accuracy.dense.num_test, accuracy.single.num_test) == (8, 16)
     after = fused.method.state_dict()
