@@ -14,14 +14,14 @@ def _one_thread(one_torch_thread: None) -> None: ...
 
 
 def _data(noise: float, seed: int = 0) -> LabelledFeatures:
-    """Four classes at the corners of a square, 30 training and 10 test rows each."""
+    """Four classes at the corners of a square, 30 training and 100 test rows each."""
     generator = torch.Generator().manual_seed(seed)
     corners = torch.tensor([[0.0, 0.0], [0.0, 4.0], [4.0, 0.0], [4.0, 4.0]])
-    train, test = torch.arange(120) % 4, torch.arange(40) % 4
+    train, test = torch.arange(120) % 4, torch.arange(400) % 4
     return LabelledFeatures(
         train=corners[train] + noise * torch.randn(120, 2, generator=generator),
         train_labels=10 * train,
-        test=corners[test] + noise * torch.randn(40, 2, generator=generator),
+        test=corners[test] + noise * torch.randn(400, 2, generator=generator),
         test_labels=10 * test,
     )
 
@@ -41,7 +41,7 @@ def test_far_classes_need_one_sample_and_near_ones_gain_from_more(
     training_seed: int, bound: Bound
 ) -> None:
     far, near = _data(0.1, training_seed), _data(1.5, training_seed)
-    config = FewshotConfig(draws=4)
+    config = FewshotConfig(draws=16)
     assert fewshot_accuracy(far, shots=1, config=config, seed=training_seed).top1 == 1.0
     one = fewshot_accuracy(near, shots=1, config=config, seed=training_seed)
     many = fewshot_accuracy(near, shots=20, config=config, seed=training_seed)
@@ -49,8 +49,8 @@ def test_far_classes_need_one_sample_and_near_ones_gain_from_more(
     bound("top-1 accuracy of one", one.top1, above=0.25)
     bound("gain of 20", many.top1 - one.top1, above=0)
     bound("top-1 accuracy of 20", many.top1, below=1)
-    bound("std of 20", many.top1_std, above=-1e-9)
-    bound("std of one over that of 20", one.top1_std - many.top1_std, above=0)
+    assert many.top1_std >= 0
+    bound("std of 20 over that of one", many.top1_std / one.top1_std, below=1)
     assert one == fewshot_accuracy(near, shots=1, config=config, seed=training_seed)
 
 

@@ -13,7 +13,7 @@ from avtrain.evaluate.config import EvalConfig, FinetuneConfig
 from avtrain.evaluate.embed import EmbedOptions
 from avtrain.evaluate.feature_cache import FeatureCache
 from avtrain.evaluate.finetune import finetune_accuracy
-from avtrain.evaluate.folds import SplitChoice, read_folds
+from avtrain.evaluate.folds import LabelledFold, SplitChoice, read_folds
 from avtrain.evaluate.frozen import FrozenEncoders
 from avtrain.evaluate.fused_network import (
     FusedClassifier,
@@ -112,12 +112,12 @@ def test_without_sound_nothing_is_heard(sync: Sync, inputs: SyncInputs) -> None:
 
 SHORT = FinetuneConfig(
     preset="multisensory-tiny",  # type: ignore[call-arg]
-    epochs=6,
-    clips_per_sample=4,
+    epochs=12,
+    clips_per_sample=2,
     batch_size=8,
     optimizer="sgd",
     lr=3e-2,
-    milestones=(4,),
+    milestones=(9,),
     test_clips=2,
     single_test_clips=2,
     norm_batches=4,
@@ -128,17 +128,22 @@ SHORT = FinetuneConfig(
 @pytest.mark.trains
 @pytest.mark.parametrize("sound", [True, False])
 def test_finetuning_learns_on_a_copy(
-    fused: FrozenEncoders, shards: ShardSet, sound: bool, training_seed: int, bound: Bound
+    fused: FrozenEncoders,
+    distinct_shards: ShardSet,
+    distinct_fold: LabelledFold,
+    sound: bool,
+    training_seed: int,
+    bound: Bound,
 ) -> None:
-    [fold] = read_folds(shards, SplitChoice())
     before = copy.deepcopy(fused.method.state_dict())
     torch.manual_seed(5)
     state = torch.get_rng_state()
     config = SHORT.model_copy(update={"sound": sound})
-    accuracy = finetune_accuracy(fused, shards, fold, config, training(training_seed))
+    options = training(training_seed)
+    accuracy = finetune_accuracy(fused, distinct_shards, distinct_fold, config, options)
     bound("top-1 accuracy", accuracy.dense.top1, above=0.7)  # chance is 0.25
     assert accuracy.single is not None
-    assert (accuracy.dense.num_test, accuracy.single.num_test) == (8, 16)
+    assert (accuracy.dense.num_test, accuracy.single.num_test) == (16, 32)
     after = fused.method.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert torch.equal(state, torch.get_rng_state())
