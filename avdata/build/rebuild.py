@@ -92,7 +92,7 @@ class Survey:
     def refusal(self) -> BuildError:
         """Return the error that names the changed source files and the choices."""
         same_size = all(then.num_bytes == now.num_bytes for then, now in self.changed.values())
-        copied = " All have the size they had: were they copied?" if same_size else ""
+        copied = " Sizes are as they were: were the files copied?" if same_size else ""
         return BuildError(
             f"{self._changes()}.{copied} Put the files back, or choose --changed-sources rebuild "
             "to build these shards again, or --changed-sources keep to leave them as they are"

@@ -380,7 +380,7 @@ def test_copies_with_other_times_are_told_apart(media: Path, tmp_path: Path) -> 
     message = fault(build(media, tmp_path / "set"))
     assert f"1 source file changed since the clips were stored (first: {NAMES[5]}" in message
     assert "of the same size, modified at another time" in message
-    assert "All have the size they had: were they copied?" in message
+    assert "Sizes are as they were: were the files copied?" in message
 
 
 def test_sources_that_have_gone_are_not_changed(media: Path, tmp_path: Path) -> None:
