@@ -36,7 +36,10 @@ class LimitsConfig(Spec):
     max_decoded_bytes: int = Field(default=200_000_000_000, ge=1)
     """Of a clip: all pictures and sound that would be decoded for it."""
     max_bad_packet_fraction: float = Field(default=0.25, ge=0, le=1)
-    """Share of packets that may fail to decode, of each stream."""
+    """Share of packets that may fail to decode or bring out damaged frames, of each stream."""
+    max_missing_fraction: float = Field(default=0.25, ge=0, le=1)
+    """Share of a clip that may be missing inside it: frames that do not decode, gaps in the
+    audio."""
     clip_timeout_s: float = Field(default=300.0, gt=0)
     """A clip that takes longer is given up, and the process that works on it ended."""
     worker_memory_bytes: int = Field(default=4_000_000_000, ge=300_000_000)

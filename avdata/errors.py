@@ -54,6 +54,8 @@ class FailureReason(StrEnum):
     """Sound and picture together last less than `clips.min_duration_s`."""
     NOT_COVERED = "not_covered"
     """The file holds less of the listed span than `clips.min_coverage` asks for."""
+    CLOCK_RESTARTS = "clock_restarts"
+    """The times of a stream go back by more than a second: its clock was restarted."""
     TRUNCATED = "truncated"
     """The medium breaks off inside the span, before its own header says it ends."""
     TOO_MANY_PIXELS = "too_many_pixels"

@@ -136,7 +136,8 @@ class VideoSpec(Spec):
 
     fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] = 16.0
     """Stored frames per second; frame k shows the picture nearest to k / fps. `native` is each
-    medium's own mean rate: then `frame_fps` of the manifest differs from row to row."""
+    file's own rate, so that every frame is stored, once where the rate is even: then `frame_fps` of
+    the manifest differs from row to row."""
     short_side_px: int = Field(default=256, ge=16, le=4096, multiple_of=2)
     """Length of the shorter side; the longer one keeps the aspect and is even. Frames of codec
     `copy` keep the size of the medium and get this one when they are read."""
@@ -180,6 +181,9 @@ class AudioSpec(Spec):
     """How the media hold ambisonics, for layout ``foa``. ``auto`` goes by the file: a stream that
     says it is ambisonic, or has four channels, is ACN/SN3D; six channels of which two are silent
     are the X Y Z 0 W 0 that hosted 360-degree videos come as."""
+    mono: Literal["mix", "louder"] = "mix"
+    """How several channels become one, for layout ``mono``: mixed, or the loudest of them, which
+    helps where channels cancel each other (`mono_loss_db` of the manifest)."""
 
     @property
     def num_channels(self) -> int:

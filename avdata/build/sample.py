@@ -8,7 +8,7 @@ import numpy as np
 
 from avdata.build.verdicts import Verdicts, clip_verdicts
 from avdata.config import BuildConfig
-from avdata.decode.clip import DecodedClip
+from avdata.decode.clip import DecodedClip, total_s
 from avdata.decode.media import media_duration_s
 from avdata.decode.with_av import decode_clip
 from avdata.errors import FailureReason, MediaError
@@ -87,6 +87,7 @@ class Sample:
             audio_end_s=audio.end_s if audio else None,
             video_stream=video.stream_index if video else None,
             audio_stream=audio.stream_index if audio else None,
+            frame_clock=video.clock if video else None,
             native_fps=video.native_fps if video else None,
             native_jitter_s=video.native_jitter_s if video else None,
             native_width_px=video.native_width_px if video else None,
@@ -101,13 +102,20 @@ class Sample:
             native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
             native_channels=audio.native_channels if audio else None,
             native_layout=audio.native_layout if audio else None,
+            num_audio_forms=audio.num_forms if audio else None,
             video_codec=video.codec if video else None,
             audio_codec=audio.codec if audio else None,
             num_bad_packets=clip.num_bad_packets,
+            num_skipped_packets=clip.num_skipped_packets,
+            num_dropped_frames=video.num_dropped if video else None,
+            num_corrupt_frames=video.num_corrupt if video else None,
+            frame_gap_s=total_s(clip.frame_gaps_s) if video else None,
+            audio_gap_s=total_s(clip.audio_gaps_s) if audio else None,
             sound_missing=verdicts.sound_missing,
             silence_fraction=verdicts.silence_fraction,
             clipping_fraction=audio.clipping_fraction if audio else None,
             dual_mono=audio.dual_mono if audio else None,
+            mono_loss_db=audio.mono_loss_db if audio else None,
             still_fraction=verdicts.still_fraction,
             black_fraction=verdicts.black_fraction,
             effective_duration_s=verdicts.effective_duration_s,

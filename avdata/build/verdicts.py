@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avdata.decode.clip import DecodedClip
+from avdata.decode.clip import DecodedClip, total_s
 from avdata.decode.verdicts import silent_windows
 
 
@@ -34,12 +34,16 @@ def clip_verdicts(clip: DecodedClip, sample_rate_hz: int) -> Verdicts:
 
 
 def _effective_s(clip: DecodedClip, silent: np.ndarray | None, black: np.ndarray | None) -> float:
-    """Seconds without padding that are neither silent nor black, in steps of the finer grid."""
+    """Seconds, without padding and gaps, that are neither silent nor black.
+
+    In steps of the finer of both grids.
+    """
     num_steps = max(
         len(silent) if silent is not None else 0, len(black) if black is not None else 0
     )
     if not num_steps:
-        return clip.duration_s - clip.padded_start_s - clip.padded_end_s
+        lacking_s = clip.padded_start_s + clip.padded_end_s + total_s(clip.gaps_s)
+        return max(clip.duration_s - lacking_s, 0.0)
     middle = (np.arange(num_steps) + 0.5) / num_steps
     good = np.ones(num_steps, bool)
     for empty in (silent, black):
@@ -47,4 +51,6 @@ def _effective_s(clip: DecodedClip, silent: np.ndarray | None, black: np.ndarray
             good &= ~empty[(middle * len(empty)).astype(int)]
     times_s = middle * clip.duration_s
     good &= (times_s >= clip.padded_start_s) & (times_s < clip.duration_s - clip.padded_end_s)
+    for start_s, end_s in clip.gaps_s:
+        good &= (times_s < start_s - clip.start_s) | (times_s >= end_s - clip.start_s)
     return float(good.mean() * clip.duration_s)

@@ -1,10 +1,37 @@
 """One decoded clip: stored frames, stored sound, and what was measured on the way."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from avdata.frame_clock import FrameClock
 from avdata.picture_color import StatedColor
+
+Gaps = tuple[tuple[float, float], ...]
+"""Spans of time [start, end) in seconds."""
+
+
+def cut_to(gaps_s: Iterable[tuple[float, float]], start_s: float, end_s: float) -> Gaps:
+    """The parts of spans that lie in [start_s, end_s)."""
+    cut = ((max(start, start_s), min(end, end_s)) for start, end in gaps_s)
+    return tuple((start, end) for start, end in cut if end > start)
+
+
+def joined(gaps_s: Iterable[tuple[float, float]]) -> Gaps:
+    """The same spans in order, those that overlap or touch made one."""
+    out: list[tuple[float, float]] = []
+    for start, end in sorted(gaps_s):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return tuple(out)
+
+
+def total_s(gaps_s: Gaps) -> float:
+    """Length of spans that do not overlap."""
+    return sum(end - start for start, end in gaps_s)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,8 +72,15 @@ class VideoFacts:
     stream_index: int
     native_width_px: int
     native_height_px: int
-    native_fps: float
+    native_fps: float | None
+    """None where there is one frame and no stated rate."""
     native_jitter_s: float
+    clock: FrameClock
+    """Where the times of the frames are from."""
+    num_dropped: int | None
+    """Decoded frames of the clip without a time of their own; None when nothing was decoded."""
+    num_corrupt: int | None
+    """Decoded frames of the clip that the decoder flags as corrupt or concealed; likewise."""
     pixel_aspect: float
     rotation_deg: int
     mirrored: bool
@@ -71,8 +105,11 @@ class AudioFacts:
     native_channels: int
     native_layout: str
     codec: str
+    num_forms: int
+    """Runs of one sample rate and channel layout in the clip."""
     clipping_fraction: float
     dual_mono: bool | None
+    mono_loss_db: float | None
     start_s: float
     end_s: float
     """Where the sound of the span starts and ends, on the media clock."""
@@ -94,10 +131,19 @@ class DecodedClip:
     """int16 (c, n) at the stored rate; silence where the medium has no sound and that is allowed.
     None when no sound is wanted."""
     num_bad_packets: int
+    num_skipped_packets: int
+    frame_gaps_s: Gaps
+    audio_gaps_s: Gaps
+    """[start, end) on the media clock of what the file lacks inside the clip."""
 
     @property
     def duration_s(self) -> float:
         return self.end_s - self.start_s
+
+    @property
+    def gaps_s(self) -> Gaps:
+        """What frames or audio lack inside the clip, in order and without overlap."""
+        return joined((*self.frame_gaps_s, *self.audio_gaps_s))
 
     @property
     def av_offset_s(self) -> float | None:

@@ -40,6 +40,8 @@ class ClipSpan:
 
     start_s: float
     end_s: float
+    wanted_s: float
+    """Length of what was wanted."""
     coverage: float
     padded_start_s: float
     padded_end_s: float
@@ -103,6 +105,7 @@ def clip_span(
         return ClipSpan(
             start_s=wanted_start_s,
             end_s=wanted_end_s,
+            wanted_s=wanted_s,
             coverage=coverage,
             padded_start_s=missing_s[0],
             padded_end_s=missing_s[1],
@@ -111,6 +114,7 @@ def clip_span(
     return ClipSpan(
         start_s=start_s,
         end_s=end_s,
+        wanted_s=wanted_s,
         coverage=coverage,
         padded_start_s=0.0,
         padded_end_s=0.0,

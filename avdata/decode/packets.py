@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from avdata.decode.media import CLOCK_UNIT, fault_text
+from avdata.frame_clock import FrameClock, PacketClock
 
 SEEKABLE_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
 """Containers with an index that a seek may trust; others are read from their start."""
@@ -20,11 +21,17 @@ EXACT_HEADER_FORMATS = frozenset({"mov", "mp4"})
 """Containers whose header states the duration of each stream."""
 ESTIMATING_FORMATS = frozenset({"mpeg", "mpegts", "mp3", "aac", "ac3", "h264", "hevc", "m4v"})
 """Containers without a stated duration: what FFmpeg says of it is a guess."""
+BROADCAST_FORMATS = frozenset({"mpeg", "mpegts"})
+"""Containers whose clock wraps and never leads in."""
 SEEK_BEYOND_S = 5.0
 PREROLL_S = 1.0
 """Read this much before a span, so that audio decoders have settled."""
-MAX_LAST_FRAME_S = 1.0
-"""The last picture of a stream is taken to be shown at most this long."""
+MAX_GUESSED_FRAME_S = 1.0
+"""The last frame of a stream is taken to be shown at most this long where nothing says how long."""
+EVEN_SHARE = 0.02
+"""A rate is even where mean and median distance of frames differ by less than this share."""
+MAX_PRIMING_S = 0.25
+"""Sound may start so much before 0: what encoders need to settle, and no player plays."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +48,7 @@ class Span:
 
 def media_span(container: InputContainer, start_s: float | None, end_s: float | None) -> Span:
     """Listed seconds on the media clock."""
-    stated = (container.start_time or 0) / CLOCK_UNIT
-    origin = max(stated, 0.0)
+    origin = clock_origin_s(container)
     return Span(
         origin_s=origin,
         start_s=origin + (start_s or 0.0),
@@ -51,14 +57,32 @@ def media_span(container: InputContainer, start_s: float | None, end_s: float | 
     )
 
 
+def clock_origin_s(container: InputContainer) -> float:
+    """Where the file starts on its own clock: what it states, but for the priming of audio.
+
+    Broadcast clocks wrap, and FFmpeg then counts from below zero.
+    """
+    stated = (container.start_time or 0) / CLOCK_UNIT
+    is_broadcast = bool(_formats(container) & BROADCAST_FORMATS)
+    return stated if stated > 0 or is_broadcast or stated < -MAX_PRIMING_S else 0.0
+
+
 @dataclass(kw_only=True, slots=True)
 class StreamPackets:
     """Packets of one stream that a span may need, in file order."""
 
     time_base: Fraction
+    stop_s: float
+    """Until where the span was read."""
+    clock: FrameClock = "pts"
+    """Where the times are from."""
     packets: list[Packet] = field(default_factory=list)
     times_s: list[float | None] = field(default_factory=list)
     """Presentation time of each packet; None where the container states none."""
+    skipped_s: list[float] = field(default_factory=list)
+    """Times of packets without data, and of those that the container flags as damaged."""
+    next_s: float | None = None
+    """A time at or after `stop_s` that the stream goes on at least to; None where it ended."""
     claimed_end_s: float | None = None
     """Where the header says that this stream ends; None where it does not say."""
     num_bytes: int = 0
@@ -79,6 +103,22 @@ class StreamPackets:
         self.packets.append(packet)
         self.times_s.append(None if pts is None else pts * self._ticks / self._ticks_per_s)
         self.num_bytes += packet.size
+        if packet.is_corrupt and self.times_s[-1] is not None:
+            self.skipped_s.append(self.times_s[-1])
+
+    def skip(self, packet: Packet) -> None:
+        """Count a packet without data; the one that ends a stream has no time either."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            self.skipped_s.append(time * self._ticks / self._ticks_per_s)
+
+    def goes_on(self, dts: int) -> None:
+        """Note that the stream has a packet at or after the end of the span."""
+        self.next_s = dts * self._ticks / self._ticks_per_s
+
+    def seconds(self, tick: int) -> float:
+        """Units of the time base in seconds."""
+        return tick * self._ticks / self._ticks_per_s
 
     def ticks(self, time_s: float) -> float:
         """Seconds in units of the time base."""
@@ -96,42 +136,88 @@ class StreamPackets:
             )
         return self._shown
 
-    def forget_order(self) -> None:
-        """The times have changed: put them in order again when that is asked for."""
+    def stamp_all(self, clock: FrameClock) -> None:
+        """Take decoding times as presentation times for all packets, as `clock` says."""
+        self.clock = clock
+        if clock == "dts":
+            for i, packet in enumerate(self.packets):
+                if packet.dts is not None:
+                    packet.pts = packet.dts
+                    self.times_s[i] = packet.dts * self._ticks / self._ticks_per_s
         self._shown = None
 
     @property
+    def _span_times_s(self) -> list[float]:
+        """Times of the frames of the span; beyond its end some are missing."""
+        inside = [time_s for time_s, _ in self.shown if time_s < self.stop_s]
+        return inside if len(inside) > 1 else [time_s for time_s, _ in self.shown]
+
+    @property
     def gaps_s(self) -> list[float]:
-        """Distances of neighboring pictures in time."""
-        return [b - a for (a, _), (b, _) in pairwise(self.shown) if b > a]
+        """Distances of neighboring frames in time."""
+        return [b - a for a, b in pairwise(self._span_times_s) if b > a]
 
     def typical_gap_s(self) -> float:
-        """Median distance of pictures; the packet's own duration where there is just one."""
+        """Median distance of frames; the packet's own duration where there is just one."""
         if gaps := self.gaps_s:
             return statistics.median(gaps)
         stated = [self._duration_s(p) for p in self.packets if p.duration]
-        return min(stated[0], MAX_LAST_FRAME_S) if stated else 0.0
+        return stated[0] if stated else 0.0
 
-    def jitter_s(self) -> float:
-        """Standard deviation of the distances between pictures."""
-        return statistics.pstdev(gaps) if (gaps := self.gaps_s) else 0.0
+    def jitter_s(self, stated: Fraction | None) -> float:
+        """Standard deviation of the distances between frames; 0 where only rounding differs.
+
+        Rounding is what the time base makes of the `stated` rate, where that fits.
+        """
+        gaps, rate = self.gaps_s, self.rate(stated)
+        if not gaps or not rate:
+            return 0.0
+        tick_s = self._ticks / self._ticks_per_s
+        if max(abs(gap - 1 / rate) for gap in gaps) <= tick_s * 1.001:
+            return 0.0
+        return statistics.pstdev(gaps)
 
     def rate(self, stated: Fraction | None) -> float:
-        """Pictures a second: the stated rate where it fits the times, else their mean rate."""
-        times = self.shown
-        spread = times[-1][0] - times[0][0] if times else 0.0
-        mean = (len(times) - 1) / spread if spread > 0 else 0.0
-        if stated and abs(float(stated) - mean) <= 1e-3 * mean:
-            return float(stated)
+        """Frames per second: the stated rate where it fits the times, else their mean rate."""
+        times = self._span_times_s
+        spread = times[-1] - times[0] if times else 0.0
+        if spread <= 0:
+            return float(stated or 0)
+        mean = (len(times) - 1) / spread
+        if stated:
+            rounding_s = 2 * self._ticks / self._ticks_per_s
+            off_s = abs((len(times) - 1) / float(stated) - spread)
+            if off_s <= max(0.25 / float(stated), rounding_s):
+                return float(stated)
         return mean
 
     def end_s(self) -> float | None:
-        """Until when the last picture is shown, by its packet's duration or the usual distance."""
+        """Until when the last frame is shown.
+
+        That is until the next one, where the stream goes on behind the span; else by the duration
+        of its packet, or by the usual distance.
+        """
         if not self.shown:
             return None
         last_s, index = self.shown[-1]
-        duration_s = max(self._duration_s(self.packets[index]), self.typical_gap_s())
-        return last_s + min(duration_s, MAX_LAST_FRAME_S)
+        usual_s, rate = self.typical_gap_s(), self.rate(None)
+        if rate and abs(1 / rate - usual_s) < EVEN_SHARE * usual_s:
+            usual_s = max(usual_s, 1 / rate)  # without the rounding of a single distance
+        duration_s = max(self._duration_s(self.packets[index]), usual_s)
+        if self.claimed_end_s is not None:  # durations may be damaged
+            left_s = self.claimed_end_s - last_s
+            duration_s = min(duration_s, max(left_s, MAX_GUESSED_FRAME_S))
+        return max(last_s + duration_s, self.next_s or 0.0)
+
+    def shown_until_s(self, at: int) -> float:
+        """Until when the frame at place `at` of `shown` is shown."""
+        if at + 1 < len(self.shown):
+            return self.shown[at + 1][0]
+        return self.end_s() or self.shown[at][0]
+
+    def num_skipped(self, start_s: float, end_s: float) -> int:
+        """Packets of [start_s, end_s) without data, or flagged as damaged."""
+        return sum(start_s <= time_s < end_s for time_s in self.skipped_s)
 
     def _duration_s(self, packet: Packet) -> float:
         return (packet.duration or 0) * self._ticks / self._ticks_per_s
@@ -165,8 +251,8 @@ def read_packets(
     """
     streams = [stream for stream in (video, audio) if stream is not None]
     out = SpanPackets(
-        video=_empty(container, video),
-        audio=_empty(container, audio),
+        video=_empty(container, video, stop_s),
+        audio=_empty(container, audio, stop_s),
         claimed_end_s=_claimed_end_s(container, len(streams)),
     )
     by_index = {
@@ -175,23 +261,26 @@ def read_packets(
         if stream is not None and packets is not None
     }
     stops = {index: packets.ticks(stop_s) for index, packets in by_index.items()}
-    add = {index: packets.add for index, packets in by_index.items()}
+    clocks = {stream.index: PacketClock(stream) for stream in streams}
     _seek(container, streams, span)
     num_bytes = 0
     try:
         for packet in container.demux(*streams):
             size = packet.size
-            if not size:
-                continue
             index, dts = packet.stream_index, packet.dts
             if index not in stops:
                 continue
+            if not size:
+                by_index[index].skip(packet)
+                continue
+            clocks[index].stamp(packet)
             if dts is not None and dts >= stops[index]:
+                by_index[index].goes_on(dts)
                 del stops[index]
                 if not stops:
                     break
                 continue
-            add[index](packet)
+            by_index[index].add(packet)
             num_bytes += size
             if num_bytes > max_bytes:
                 break
@@ -199,17 +288,19 @@ def read_packets(
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         out.read_error = fault_text(error)
+    if video is not None and out.video is not None:
+        out.video.stamp_all(clocks[video.index].clock)
     return out
 
 
-def _empty(container: InputContainer, stream: Stream | None) -> StreamPackets | None:
+def _empty(container: InputContainer, stream: Stream | None, stop_s: float) -> StreamPackets | None:
     if stream is None:
         return None
     assert stream.time_base is not None
     claimed_end_s = None
     if _formats(container) & EXACT_HEADER_FORMATS and stream.duration is not None:
         claimed_end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    return StreamPackets(time_base=stream.time_base, claimed_end_s=claimed_end_s)
+    return StreamPackets(time_base=stream.time_base, stop_s=stop_s, claimed_end_s=claimed_end_s)
 
 
 def _claimed_end_s(container: InputContainer, num_wanted: int) -> float | None:

@@ -1,5 +1,6 @@
 """One pass of the decoder over the video packets of a clip: those pictures that the grid shows."""
 
+import bisect
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +15,10 @@ from avdata.decode.frame_stores import ClipFrames
 from avdata.decode.grid import GridPicker, nearest_times
 from avdata.decode.packets import StreamPackets, unneeded_packets
 from avdata.errors import FailureReason, MediaError
+from avdata.frame_clock import FrameClock, PlayOrder
 
+MAX_REPEAT_BYTES = 8
+"""A packet of so few bytes can only say that nothing changes."""
 GRID_SLACK = 1e-3
 """A stored frame may lack this share of its duration at the clip's end."""
 
@@ -30,11 +34,13 @@ class PictureRun:
         *,
         frames: ClipFrames,
         fps: float,
+        slack: float,
         skip: bool,
     ) -> None:
         """Decode all that is needed, into `frames`.
 
         Args:
+            slack: Share of its duration that a stored frame may lack at the clip's end.
             skip: Leave out pictures that are neither shown nor referred to.
 
         Raises:
@@ -45,36 +51,79 @@ class PictureRun:
             start_s=clip.start_s, fps=fps, store=frames
         )
         self.times: list[float] = []
-        """Of the decoded pictures, in seconds on the media clock."""
+        """Of the decoded frames, in seconds on the media clock, in rising order."""
         self.bad = 0
         """Packets that failed to decode."""
+        self.corrupt_s: list[float] = []
+        """Times of the frames that the decoder flags as corrupt or concealed."""
         self.native = (0, 0)
-        """Width and height of the first picture."""
+        """Width and height of the first frame."""
+        self._order: PlayOrder[av.VideoFrame] = PlayOrder(clock=packets.clock)
+        self._limit_s = clip.end_s - slack / fps
         skipped = _skippable(stream, packets, clip, fps) if skip else set()
-        limit_s = clip.end_s - GRID_SLACK / fps
         assert stream.time_base is not None
-        ticks, ticks_per_s = stream.time_base.numerator, stream.time_base.denominator
-        gap_s = packets.typical_gap_s()
+        # the stream's time base: frames that a flush brings out carry none of their own
+        self._ticks, self._ticks_per_s = stream.time_base.numerator, stream.time_base.denominator
+        gap_ticks = round(packets.ticks(packets.typical_gap_s()))
+        tick = round(packets.ticks(clip.start_s)) - gap_ticks
         sent = [p for i, p in enumerate(packets.packets) if i not in skipped]
         for frame in decoded(stream, sent):
             if frame is None:
                 self.bad += 1
                 continue
-            # the stream's time base: frames that a flush brings out carry none of their own
-            pts = frame.pts
-            if pts is not None:
-                time_s = pts * ticks / ticks_per_s
-            else:
-                time_s = self.times[-1] + gap_s if self.times else clip.start_s
-            if not self.times:
-                self.native = (frame.width, frame.height)
-            self.times.append(time_s)
-            self.picker.push(frame, time_s, limit_s=limit_s)
+            tick = frame.pts if frame.pts is not None else tick + gap_ticks
+            for ordered, at in self._order.push(frame, tick):
+                self._show(ordered, at)
+        for ordered, at in self._order.finish():
+            self._show(ordered, at)
         if not self.times:
             raise MediaError(
                 FailureReason.VIDEO_UNDECODABLE,
                 f"none of {len(packets)} video packets of the span decodes",
             )
+        self.lost_s = _lost(packets, skipped, set(self.times))
+        """[start, end) of what no decoded frame stands for."""
+        shown = [time_s for time_s, _ in packets.shown]
+        self.next_s = packets.shown_until_s(bisect.bisect_right(shown, self.times[-1]) - 1)
+        """Until when the last decoded frame is shown."""
+
+    @property
+    def num_dropped(self) -> int:
+        """Decoded frames that have no time of their own."""
+        return self._order.num_dropped
+
+    @property
+    def clock(self) -> FrameClock:
+        """Where the times of the frames are from."""
+        return self._order.clock
+
+    def _show(self, frame: av.VideoFrame, tick: int) -> None:
+        time_s = tick * self._ticks / self._ticks_per_s
+        if not self.times:
+            self.native = (frame.width, frame.height)
+        self.times.append(time_s)
+        if frame.is_corrupt:
+            self.corrupt_s.append(time_s)
+        self.picker.push(frame, time_s, limit_s=self._limit_s)
+
+
+def _lost(
+    packets: StreamPackets, skipped: set[int], times: set[float]
+) -> tuple[tuple[float, float], ...]:
+    """Spans for which a packet was decoded and brought out no frame: the one before stands there.
+
+    Those before the first frame and behind the last one are the clip's ends, and no matter of this.
+    Packets that say "the same again" (MPEG-4 in AVI) bring out nothing either, and lack nothing.
+    """
+    shown = packets.shown
+    first_s, last_s = min(times), max(times)
+    lost = []
+    for at, (time_s, index) in enumerate(shown):
+        if time_s in times or index in skipped or not first_s < time_s < last_s:
+            continue
+        if packets.packets[index].size > MAX_REPEAT_BYTES:
+            lost.append((time_s, packets.shown_until_s(at)))
+    return tuple(lost)
 
 
 def _skippable(stream: VideoStream, packets: StreamPackets, clip: ClipSpan, fps: float) -> set[int]:

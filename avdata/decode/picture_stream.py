@@ -21,10 +21,11 @@ from avdata.decode.media import (
     pixel_aspect,
     scaling_faults,
 )
-from avdata.decode.packets import MAX_LAST_FRAME_S, media_span
+from avdata.decode.packets import clock_origin_s
 from avdata.decode.picture_run import decoded
 from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
 from avdata.errors import FailureReason, MediaError
+from avdata.frame_clock import USUAL_FPS, PacketClock, PlayOrder
 from avdata.picture_color import rgb_pixels
 from avdata.picture_geometry import frame_orientation, stored_size
 
@@ -140,26 +141,21 @@ class _ScaledFrames:
 
 
 def timed_pictures(container: InputContainer, stream: VideoStream) -> Iterator[TimedPicture]:
-    """Pictures in order of time; those that go back in time are left out."""
+    """Frames in play order, each once.
+
+    Raises:
+        MediaError: The stream's clock goes back, or leaps.
+    """
     assert stream.time_base is not None
-    origin_s = media_span(container, None, None).origin_s
-    tick_s = stream.time_base.numerator / stream.time_base.denominator
-    usual_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    origin_s = clock_origin_s(container)
+    ticks, ticks_per_s = stream.time_base.numerator, stream.time_base.denominator
+    usual_s = 1 / float(stream.average_rate or stream.guessed_rate or USUAL_FPS)
     gaps: deque[float] = deque(maxlen=_RECENT_GAPS)
     pending: tuple[av.VideoFrame, float] | None = None
-    ticks = _PlausibleTicks()
-    for frame in decoded(stream, all_packets(container, stream)):
-        if frame is None:
-            continue
-        tick = ticks.of(frame)
-        if tick is not None:
-            time_s = tick * tick_s - origin_s
-        else:
-            time_s = pending[1] + usual_s if pending else 0.0
+    for frame, tick in _ordered_frames(container, stream):
+        time_s = tick * ticks / ticks_per_s - origin_s
         if pending is not None:
             gap_s = time_s - pending[1]
-            if gap_s <= 0:
-                continue
             if gap_s > MAX_GAP_S:
                 raise damaged_times("picture", pending[1], time_s)
             gaps.append(gap_s)
@@ -167,32 +163,22 @@ def timed_pictures(container: InputContainer, stream: VideoStream) -> Iterator[T
         pending = (frame, time_s)
     if pending is not None:
         frame, time_s = pending
-        stated_s = (frame.duration or 0) * tick_s
+        stated_s = (frame.duration or 0) * ticks / ticks_per_s
         shown_s = max(stated_s, median(gaps)) if gaps else stated_s or usual_s
-        shown_s = min(shown_s, MAX_LAST_FRAME_S)
-        yield TimedPicture(frame=frame, start_s=time_s, end_s=time_s + shown_s)
+        yield TimedPicture(frame=frame, start_s=time_s, end_s=time_s + min(shown_s, MAX_GAP_S))
 
 
-class _PlausibleTicks:
-    """Times of pictures, by their presentation time, or by their decoding time where fewer of those
-    go back: AVI files that pack B-frames state presentation times out of order.
-
-    FFmpeg's players choose by the same rule.
-    """
-
-    def __init__(self) -> None:
-        self._last_pts = self._last_dts = -(2**63)
-        self._bad_pts = self._bad_dts = 0
-
-    def of(self, frame: av.VideoFrame) -> int | None:
-        """In ticks of the stream; None where the picture has no time."""
-        pts, dts = frame.pts, frame.dts
-        if dts is not None:
-            self._bad_dts += dts <= self._last_dts
-            self._last_dts = dts
-        if pts is not None:
-            self._bad_pts += pts <= self._last_pts
-            self._last_pts = pts
-        if pts is not None and (self._bad_pts <= self._bad_dts or dts is None):
-            return pts
-        return dts
+def _ordered_frames(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[av.VideoFrame, int]]:
+    clock = PacketClock(stream)
+    order: PlayOrder[av.VideoFrame] | None = None
+    usual, last = clock.frame_ticks, 0
+    for frame in decoded(stream, all_packets(container, stream, clock)):
+        if frame is None:
+            continue
+        order = order or PlayOrder(clock=clock.clock)
+        last = frame.pts if frame.pts is not None else last + round(usual)
+        yield from order.push(frame, last)
+    if order is not None:
+        yield from order.finish()

@@ -10,10 +10,11 @@ from av.container import InputContainer
 
 from avdata.config import LimitsConfig
 from avdata.decode.ambisonics import stated_form
+from avdata.decode.audio_layout import GAP_TOLERANCE_S, placed_frames
 from avdata.decode.media import open_media, pick_audio
-from avdata.decode.packets import media_span
+from avdata.decode.packets import clock_origin_s
 from avdata.decode.picture_run import decoded
-from avdata.decode.sound import GAP_TOLERANCE_S, Waveform, WaveformBuilder, mix
+from avdata.decode.sound import RunBuilder, Waveform, frame_times, mix
 from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
 from avdata.errors import FailureReason, MediaError
 
@@ -31,7 +32,7 @@ def stream_sound(path: Path, limits: LimitsConfig, *, sample_rate_hz: int) -> It
     """
     with open_media(path, limits) as container:
         stream = pick_audio(container, limits)
-        origin_s = media_span(container, None, None).origin_s
+        origin_s = clock_origin_s(container)
         laid = _LaidSound(sample_rate_hz)
         heard = False
         for wave in _waves(container, stream):
@@ -43,24 +44,21 @@ def stream_sound(path: Path, limits: LimitsConfig, *, sample_rate_hz: int) -> It
 
 
 def _waves(container: InputContainer, stream: AudioStream) -> Iterator[Waveform]:
-    """Stretches of decoded sound, each of one rate and layout."""
-    builder: WaveformBuilder | None = None
-    form: tuple[int, int] | None = None
-    held = 0
-    for frame in decoded(stream, all_packets(container, stream)):
-        if frame is None or not frame.samples:
-            continue
-        now = (frame.sample_rate, frame.layout.nb_channels)
-        if builder is not None and form is not None and (now != form or held >= _BLOCK_S * form[0]):
-            if (wave := builder.finish()) is not None:
-                yield wave
-            builder = None
-        if builder is None:
-            builder, form, held = WaveformBuilder(stream.time_base), now, 0
-        builder.add(frame)
-        held += frame.samples
-    if builder is not None and (wave := builder.finish()) is not None:
-        yield wave
+    """Contiguous stretches of decoded sound; gaps lie between them."""
+    packets = all_packets(container, stream)
+    frames = (frame for frame in decoded(stream, packets) if frame is not None)
+    run: RunBuilder | None = None
+    for placed in placed_frames(frames, frame_times(stream.time_base)):
+        ends = placed.starts_run or placed.gap_samples
+        if run is not None and (ends or run.num_samples >= _BLOCK_S * run.sample_rate_hz):
+            yield run.waveform()
+            run = None
+        if run is None:
+            rate = placed.frame.sample_rate
+            run = RunBuilder(placed.frame, placed.start_s + placed.gap_samples / rate)
+        run.write(placed.frame, placed.skip)
+    if run is not None:
+        yield run.waveform()
 
 
 class _LaidSound:

@@ -70,9 +70,19 @@ def first_key_s(packets: StreamPackets) -> float:
 
 
 def copied_frames(
-    stream: VideoStream, packets: StreamPackets, which: CopyRange, *, start_s: float
+    stream: VideoStream,
+    packets: StreamPackets,
+    which: CopyRange,
+    *,
+    times_s: list[float],
+    start_s: float,
 ) -> EncodedFrames:
-    """The packets as a Matroska file whose time 0 is its first picture.
+    """The packets as a Matroska file whose time 0 is that of its first packet.
+
+    Args:
+        times_s: Of the frames that they bring out. Frames before an edit list's start come on top:
+            the copy has no edit list.
+        start_s: Of the clip.
 
     Raises:
         MediaError: Matroska cannot hold this codec.
@@ -96,7 +106,13 @@ def copied_frames(
         raise
     except (av.FFmpegError, ValueError) as error:
         raise _cannot_copy(stream, fault_text(error)) from None
-    times = sorted(t for t in packets.times_s[which.first : which.stop] if t is not None)
+    stated = packets.times_s[which.first : which.stop]
+    led_in = [
+        time_s
+        for time_s, packet in zip(stated, chosen, strict=True)
+        if time_s is not None and (packet.is_discard or time_s < times_s[0])
+    ]
+    times = sorted({*times_s, *led_in})
     return EncodedFrames(data=file.getvalue(), index=np.array(times) - start_s, offsets=[])
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avdata.decode.sound import Waveform
+from avdata.decode.sound import Sound, Waveform, mono_loss_db
 
 FULL_SCALE = 0.999
 """Native samples at or beyond this count as clipped."""
@@ -26,16 +26,35 @@ class SoundVerdicts:
     """Share of samples, of all channels, at full scale."""
     dual_mono: bool | None
     """Two channels that are the same and not silent; None for other numbers of channels."""
+    mono_loss_db: float | None
+    """See `avdata.decode.sound.mono_loss_db`."""
+
+
+def verdicts_on(sound: Sound, start_s: float, end_s: float) -> SoundVerdicts:
+    """Verdicts on the part of `sound` in [start_s, end_s) of the media clock, over all its runs.
+
+    The loss is that of the run that loses most.
+    """
+    runs = sound.within(start_s, end_s)
+    each = [sound_verdicts(run, start_s, end_s) for run in runs]
+    sizes = [max(run.part(start_s, end_s).size, 1) for run in runs]
+    same = [verdicts.dual_mono for verdicts in each if verdicts.dual_mono is not None]
+    losses = [verdicts.mono_loss_db for verdicts in each if verdicts.mono_loss_db is not None]
+    clipped = sum(v.clipping_fraction * n for v, n in zip(each, sizes, strict=True))
+    return SoundVerdicts(
+        clipping_fraction=clipped / sum(sizes),
+        dual_mono=all(same) if len(same) == len(each) else None,
+        mono_loss_db=max(losses, default=None),
+    )
 
 
 def sound_verdicts(wave: Waveform, start_s: float, end_s: float) -> SoundVerdicts:
     """Verdicts on the part of `wave` in [start_s, end_s) of the media clock."""
-    first = round((start_s - wave.start_s) * wave.sample_rate_hz)
-    stop = round((end_s - wave.start_s) * wave.sample_rate_hz)
-    samples = wave.samples[max(first, 0) : max(stop, 0)]
+    samples = wave.part(start_s, end_s)
     return SoundVerdicts(
         clipping_fraction=_clipping_fraction(samples),
         dual_mono=_dual_mono(samples) if samples.shape[1] == 2 else None,
+        mono_loss_db=mono_loss_db(samples, wave.channel_names),
     )
 
 

@@ -9,16 +9,25 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from avdata.errors import FailureReason, MediaError
+from avdata.frame_clock import PacketClock
 
 MAX_GAP_S = 3600.0
 """A stream whose next picture or sound comes later than this has damaged times."""
 
 
-def all_packets(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Packet]:
-    """Packets of a stream; reading ends where the file is damaged."""
+def all_packets(
+    container: InputContainer, stream: VideoStream | AudioStream, clock: PacketClock | None = None
+) -> Iterator[Packet]:
+    """Packets of a stream, followed by its `clock`; reading ends where the file is damaged.
+
+    Raises:
+        MediaError: The clock goes back.
+    """
+    clock = clock or PacketClock(stream)
     try:
         for packet in container.demux(stream):
             if packet.size:
+                clock.stamp(packet)
                 yield packet
     except MemoryError:  # also what FFmpeg raises: no fault of the file
         raise

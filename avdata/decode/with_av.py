@@ -12,6 +12,7 @@ ones stay bit-exact.
 """
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,9 +20,20 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
-from avdata.decode.clip import AudioFacts, DecodedClip, EncodedFrames, PictureVerdicts, VideoFacts
+from avdata.decode.clip import (
+    AudioFacts,
+    DecodedClip,
+    EncodedFrames,
+    Gaps,
+    PictureVerdicts,
+    VideoFacts,
+    cut_to,
+    joined,
+    total_s,
+)
 from avdata.decode.coverage import ClipSpan, Held, clip_span
 from avdata.decode.frame_stores import ClipFrames, H264Frames, JpegFrames
 from avdata.decode.grid import nearest_times
@@ -35,14 +47,19 @@ from avdata.decode.packets import (
 )
 from avdata.decode.picture import PictureFacts, PictureScaler, picture_facts
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
-from avdata.decode.sound import Waveform, WaveformBuilder, to_stored
+from avdata.decode.sound import Sound, laid_out, stored_sound
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
-from avdata.decode.verdicts import sound_verdicts
+from avdata.decode.verdicts import verdicts_on
 from avdata.errors import FailureReason, MediaError
+from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
 from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
+MAX_UNEVEN = 4.0
+"""Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
+MAX_SLACK = 0.25
+"""Of a frame at native rate: the time base of some files is a frame."""
 
 
 def decode_clip(
@@ -92,6 +109,7 @@ class _Decoding:
         self.audio = self._pick_audio() if audio else None
         self.span: Span = media_span(container, start_s, end_s)
         self.num_bad_packets = 0
+        self.frame_gaps_s: Gaps = ()
         if self.span.end_s - self.span.start_s > limits.max_duration_s and end_s is not None:
             raise self._too_long(f"the listed span is {self.span.end_s - self.span.start_s:.1f} s")
         if self.video is None and self.audio is None:
@@ -106,8 +124,10 @@ class _Decoding:
 
     def run(self) -> DecodedClip:
         packets = self._read()
-        wave = self._decode_audio(packets.audio) if packets.audio else None
-        held_audio = self._audio_held(wave, packets.audio) if wave and packets.audio else None
+        sound = None if packets.audio is None else self._decode_audio(packets.audio)
+        held_audio = None
+        if sound is not None and packets.audio is not None:
+            held_audio = self._audio_held(sound, packets.audio)
         clip = None
         video = None
         if packets.video is not None:
@@ -119,18 +139,48 @@ class _Decoding:
         if video is not None:  # the clip lasts for whole frames
             end_s = start_s + video.num_frames / video.fps
         self._check_duration(end_s - start_s)
+        frame_gaps_s = cut_to(joined(self.frame_gaps_s), start_s, end_s)
+        audio_gaps_s = cut_to(sound.gaps_s, start_s, end_s) if sound else ()
         return DecodedClip(
             start_s=start_s,
             end_s=end_s,
-            coverage=clip.coverage,
+            coverage=self._coverage(clip, frame_gaps_s, audio_gaps_s),
             padded_start_s=clip.padded_start_s,
             padded_end_s=max(clip.padded_end_s - (clip.end_s - end_s), 0.0),
             truncated=clip.truncated,
             video=video,
-            audio=self._audio_facts(wave, start_s, end_s) if wave else None,
-            samples=self._samples(wave, start_s, end_s - start_s),
+            audio=self._audio_facts(sound, start_s, end_s) if sound else None,
+            samples=self._samples(sound, start_s, end_s - start_s),
             num_bad_packets=self.num_bad_packets,
+            num_skipped_packets=sum(
+                found.num_skipped(start_s, end_s)
+                for found in (packets.video, packets.audio)
+                if found is not None
+            ),
+            frame_gaps_s=frame_gaps_s,
+            audio_gaps_s=audio_gaps_s,
         )
+
+    def _coverage(self, clip: ClipSpan, frame_gaps_s: Gaps, audio_gaps_s: Gaps) -> float:
+        """Share of the wanted span that is there, without the gaps inside."""
+        missing_s = total_s(joined((*frame_gaps_s, *audio_gaps_s)))
+        allowed, length_s = self.limits.max_missing_fraction, clip.end_s - clip.start_s
+        if missing_s > allowed * length_s:
+            raise MediaError(
+                FailureReason.CORRUPT,
+                f"{missing_s:.3f} s of the {length_s:.3f} s are missing inside (frames: "
+                f"{total_s(frame_gaps_s):.3f} s, audio: {total_s(audio_gaps_s):.3f} s); "
+                f"limits.max_missing_fraction={allowed}",
+            )
+        coverage = clip.coverage - missing_s / clip.wanted_s
+        if coverage < self.clips.min_coverage and missing_s > 0:
+            raise MediaError(
+                FailureReason.NOT_COVERED,
+                f"{max(coverage, 0.0) * clip.wanted_s:.3f} s of the {clip.wanted_s:.3f} s wanted "
+                f"are there ({missing_s:.3f} s are missing inside); "
+                f"clips.min_coverage={self.clips.min_coverage}",
+            )
+        return max(coverage, 0.0)
 
     def _read(self) -> SpanPackets:
         limits, span = self.limits, self.span
@@ -166,58 +216,78 @@ class _Decoding:
 
     # sound
 
-    def _decode_audio(self, packets: StreamPackets) -> Waveform:
+    def _decode_audio(self, packets: StreamPackets) -> Sound | None:
+        """The audio of the span; None where the track is empty and silence may stand for it."""
         assert self.audio is not None
-        builder = WaveformBuilder(self.audio.time_base)
+        if not packets.packets:
+            if not self._is_empty(self.audio):
+                raise self._outside("the audio track has no packet there")
+            if self.clips.no_audio == "silence" and self.video is not None:
+                return None
+            raise MediaError(FailureReason.NO_AUDIO, "the audio track of the file has no packet")
         bad = 0
-        for frame in decoded(self.audio, packets.packets):
-            if frame is None:
-                bad += 1
-            else:
-                builder.add(frame)
-        wave = builder.finish()
-        if wave is None:
-            if not packets.packets:
-                raise self._outside("the audio stream has no packet there")
+
+        def frames() -> Iterator[av.AudioFrame]:
+            nonlocal bad
+            assert self.audio is not None
+            for frame in decoded(self.audio, packets.packets):
+                if frame is None:
+                    bad += 1
+                else:
+                    yield frame
+
+        sound = laid_out(frames(), self.audio.time_base)
+        if sound is None:
             raise MediaError(
                 FailureReason.AUDIO_UNDECODABLE,
                 f"none of {len(packets)} audio packets of the span decodes",
             )
         self._check_bad(bad, len(packets), "audio")
-        return wave
+        return sound
 
-    def _audio_held(self, wave: Waveform, packets: StreamPackets) -> Held:
+    def _is_empty(self, stream: VideoStream | AudioStream) -> bool:
+        """Whether a track has no packet at all."""
+        try:
+            self.container.seek(0, backward=True, any_frame=False)
+            return not any(packet.size for packet in self.container.demux(stream))
+        except MemoryError:  # also what FFmpeg raises: no fault of the file
+            raise
+        except (av.FFmpegError, OSError, ValueError):
+            return True
+
+    def _audio_held(self, sound: Sound, packets: StreamPackets) -> Held:
         return Held(
             name="sound",
-            start_s=wave.start_s,
-            end_s=wave.end_s,
+            start_s=sound.start_s,
+            end_s=sound.end_s,
             claimed_end_s=packets.claimed_end_s,
         )
 
-    def _samples(
-        self, wave: Waveform | None, start_s: float, duration_s: float
-    ) -> np.ndarray | None:
+    def _samples(self, sound: Sound | None, start_s: float, duration_s: float) -> np.ndarray | None:
         spec = self.audio_spec
         if spec is None:
             return None
         num_samples = round(duration_s * spec.sample_rate_hz)
-        if wave is None:
+        if sound is None:
             return np.zeros((spec.num_channels, num_samples), np.int16)
-        return to_stored(wave, spec, start_s=start_s, num_samples=num_samples)
+        return stored_sound(sound, spec, start_s=start_s, num_samples=num_samples)
 
-    def _audio_facts(self, wave: Waveform, start_s: float, end_s: float) -> AudioFacts:
-        assert self.audio is not None
-        verdicts = sound_verdicts(wave, start_s, end_s)
+    def _audio_facts(self, sound: Sound, start_s: float, end_s: float) -> AudioFacts:
+        assert self.audio is not None and self.audio_spec is not None
+        runs = sound.within(start_s, end_s)
+        verdicts = verdicts_on(sound, start_s, end_s)
         return AudioFacts(
             stream_index=self.audio.index,
-            native_sample_rate_hz=wave.sample_rate_hz,
-            native_channels=len(wave.channel_names),
+            native_sample_rate_hz=runs[0].sample_rate_hz,
+            native_channels=len(runs[0].channel_names),
             native_layout=self.audio.layout.name,
             codec=self.audio.codec_context.name,
+            num_forms=len(runs),
             clipping_fraction=verdicts.clipping_fraction,
             dual_mono=verdicts.dual_mono,
-            start_s=max(wave.start_s, self.span.start_s),
-            end_s=min(wave.end_s, self.span.end_s),
+            mono_loss_db=verdicts.mono_loss_db if self.audio_spec.layout == "mono" else None,
+            start_s=max(sound.start_s, self.span.start_s),
+            end_s=min(sound.end_s, self.span.end_s),
         )
 
     # pictures
@@ -227,10 +297,14 @@ class _Decoding:
         assert self.video is not None
         assert packets.video is not None and self.video_spec is not None
         found = packets.video
+        if not found.packets:
+            if self._is_empty(self.video):
+                raise MediaError(
+                    FailureReason.NO_VIDEO, "the video track of the file has no packet"
+                )
+            raise self._outside("the video track has no packet there")
         if not found.shown:
-            if not found.packets:
-                raise self._outside("the video stream has no packet there")
-            self._shown_by_order(found)
+            raise self._outside("all frames lie before the start of the edit list")
 
         def span_of(start_s: float, end_s: float) -> ClipSpan:
             pictures = Held(
@@ -257,13 +331,16 @@ class _Decoding:
             self.video.codec_context.flush_buffers()
             run = self._picture_run(found, clip, fps, skip=False)
         gap_s = found.typical_gap_s()
-        if max(run.times) + 1.5 * gap_s < min(end_s, clip.end_s) - gap_s:
+        if run.next_s + 1.5 * gap_s < min(end_s, clip.end_s):
             # nor do the last ones: it ends earlier
-            end_s = max(run.times) + gap_s
+            end_s = run.next_s
             clip = span_of(start_s, end_s)
-        self._check_bad(run.bad, len(found), "video")
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
-        run.picker.finish(clip.end_s - GRID_SLACK / fps)
+        self.frame_gaps_s = run.lost_s
+        corrupt = sum(clip.start_s <= time_s < clip.end_s for time_s in run.corrupt_s)
+        self._check_bad(run.bad, len(found), "video", num_corrupt=len(run.corrupt_s))
+        slack = self._slack(found, fps)
+        count = math.floor((clip.end_s - clip.start_s) * fps + slack)
+        run.picker.finish(clip.end_s - slack / fps)
         times = run.picker.times_s[:count]
         self._check_duration(len(times) / fps)
         scaler = run.frames.scaler
@@ -279,18 +356,12 @@ class _Decoding:
                 native=run.native,
                 facts=scaler.facts,
                 held=(start_s, end_s),
+                clock=run.clock,
+                num_dropped=run.num_dropped,
+                num_corrupt=corrupt,
             ),
             clip,
         )
-
-    def _shown_by_order(self, packets: StreamPackets) -> None:
-        """Times for a stream whose container states none: its rate, from the span's start."""
-        assert self.video is not None
-        rate = self.video.average_rate or self.video.guessed_rate or Fraction(25)
-        packets.times_s = [self.span.start_s + float(i / rate) for i in range(len(packets.packets))]
-        packets.forget_order()
-        if not packets.shown:
-            raise self._outside("all pictures lie before the start of the edit list")
 
     def _frame_rate(self, packets: StreamPackets) -> float:
         assert self.video is not None and self.video_spec is not None
@@ -299,6 +370,9 @@ class _Decoding:
         rate = packets.rate(self.video.average_rate)
         if not rate:
             rate = float(self.video.average_rate or 1)
+        if packets.jitter_s(self.video.average_rate) and (gap_s := packets.typical_gap_s()):
+            # uneven: by the mean rate, frames that follow each other quickly would be lost
+            rate = min(max(rate, round(1 / gap_s, 6)), MAX_UNEVEN * rate)
         return min(rate, MAX_NATIVE_FPS)
 
     def _picture_run(
@@ -318,15 +392,23 @@ class _Decoding:
             frames = JpegFrames(scaler, spec)
         else:
             frames = H264Frames(scaler, spec, fps=fps)
-        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, skip=skip)
+        slack = self._slack(packets, fps)
+        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, slack=slack, skip=skip)
+
+    def _slack(self, packets: StreamPackets, fps: float) -> float:
+        """Share of a frame that the last one may lack: at native rate the rounding of times."""
+        assert self.video_spec is not None
+        if self.video_spec.fps != "native":
+            return GRID_SLACK
+        return min(max(GRID_SLACK, 2 * packets.seconds(1) * fps), MAX_SLACK)
 
     def _copied(self, packets: StreamPackets, clip: ClipSpan) -> VideoFacts:
         """Facts of a clip whose pictures are not decoded, but for its key frame."""
         assert self.video is not None and self.video_spec is not None
         which, picture = self._key_picture(packets, clip)
         fps = self._frame_rate(packets)
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
-        times = [time_s for time_s, i in packets.shown if which.first <= i < which.stop]
+        count = math.floor((clip.end_s - clip.start_s) * fps + self._slack(packets, fps))
+        times, clock = self._copied_times(packets, which)
         picks = nearest_times(times, clip.start_s, fps, count)
         facts = picture_facts(picture)
         size = stored_size(
@@ -337,7 +419,7 @@ class _Decoding:
         )
         return self._video_facts(
             packets,
-            frames=copied_frames(self.video, packets, which, start_s=clip.start_s),
+            frames=copied_frames(self.video, packets, which, times_s=times, start_s=clip.start_s),
             fps=fps,
             times_s=[times[i] for i in picks],
             verdicts=None,
@@ -345,7 +427,30 @@ class _Decoding:
             native=(picture.width, picture.height),
             facts=facts,
             held=(packets.shown[0][0], packets.end_s() or 0.0),
+            clock=clock,
+            num_dropped=None,
+            num_corrupt=None,
         )
+
+    def _copied_times(
+        self, packets: StreamPackets, which: CopyRange
+    ) -> tuple[list[float], FrameClock]:
+        """Times of the frames that the copied packets bring out, in order.
+
+        Those of codecs that may pack several frames into a packet are decoded to know.
+        """
+        assert self.video is not None
+        if self.video.codec_context.name not in PACKING_CODECS:
+            inside = [time_s for time_s, i in packets.shown if which.first <= i < which.stop]
+            return inside, packets.clock
+        order: PlayOrder[None] = PlayOrder(clock=packets.clock)
+        self.video.codec_context.flush_buffers()
+        ticks: list[int] = []
+        for frame in decoded(self.video, packets.packets[which.first : which.stop]):
+            if frame is not None and frame.pts is not None:
+                ticks += [tick for _, tick in order.push(None, frame.pts)]
+        ticks += [tick for _, tick in order.finish()]
+        return [packets.seconds(tick) for tick in ticks], order.clock
 
     def _key_picture(
         self, packets: StreamPackets, clip: ClipSpan
@@ -375,6 +480,9 @@ class _Decoding:
         native: tuple[int, int],
         facts: PictureFacts,
         held: tuple[float, float],
+        clock: FrameClock,
+        num_dropped: int | None,
+        num_corrupt: int | None,
     ) -> VideoFacts:
         assert self.video is not None
         return VideoFacts(
@@ -387,8 +495,11 @@ class _Decoding:
             stream_index=self.video.index,
             native_width_px=native[0],
             native_height_px=native[1],
-            native_fps=packets.rate(None),
-            native_jitter_s=packets.jitter_s(),
+            native_fps=packets.rate(self.video.average_rate) or None,
+            native_jitter_s=packets.jitter_s(self.video.average_rate),
+            clock=clock,
+            num_dropped=num_dropped,
+            num_corrupt=num_corrupt,
             pixel_aspect=float(self.pixel_aspect),
             rotation_deg=facts.orientation.rotation_deg,
             mirrored=facts.orientation.mirrored,
@@ -410,13 +521,14 @@ class _Decoding:
             read_error=packets.read_error,
         )
 
-    def _check_bad(self, bad: int, total: int, kind: str) -> None:
+    def _check_bad(self, bad: int, total: int, kind: str, *, num_corrupt: int = 0) -> None:
         self.num_bad_packets += bad
         allowed = self.limits.max_bad_packet_fraction
-        if bad > allowed * total:
+        if bad + num_corrupt > allowed * total:
+            concealed = f", {num_corrupt} decode with damage" if num_corrupt else ""
             raise MediaError(
                 FailureReason.CORRUPT,
-                f"{bad} of {total} {kind} packets fail to decode; "
+                f"{bad} of {total} {kind} packets fail to decode{concealed}; "
                 f"limits.max_bad_packet_fraction={allowed}",
             )
 

@@ -22,6 +22,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
+from avdata.frame_clock import PACKING_CODECS, in_play_order
 from avdata.media_tracks import default_track, use_one_thread
 from avdata.picture_color import rgb_pixels
 from avdata.picture_geometry import Orientation
@@ -265,10 +266,7 @@ class _Wanted:
 
     def decode(self, container: InputContainer, stream: VideoStream) -> None:
         """Decode on until the last wanted picture, and take those that are whole."""
-        for frame in self._decoded(container, stream):
-            time_s = _time_s(frame)
-            if time_s is None:
-                continue
+        for frame, time_s in _timed(self._decoded(container, stream), stream):
             # what the decoder marks was predicted from pictures that it has not seen: files flag
             # frames as key frames that are not
             if not frame.is_corrupt:
@@ -311,10 +309,14 @@ def _tolerance_s(time_s: float) -> float:
     return TIME_TOLERANCE_S + TIME_PRECISION * abs(time_s)
 
 
-def _time_s(frame: VideoFrame) -> float | None:
-    if frame.pts is None or frame.time_base is None:
-        return None
-    return float(frame.pts * frame.time_base)
+def _timed(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[VideoFrame, float]]:
+    """Frames with their times in seconds; those without one are left out."""
+    assert stream.time_base is not None
+    tick_s = float(stream.time_base)
+    stated = ((frame, frame.pts) for frame in frames if frame.pts is not None)
+    packs = stream.codec_context.name in PACKING_CODECS
+    for frame, tick in in_play_order(stated) if packs else stated:
+        yield frame, tick * tick_s
 
 
 def _rgb(

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from avdata.config import LOGMEL_PRESETS, BuildConfig, build_settings
 from avdata.decode.media import open_media
-from avdata.decode.sound import WaveformBuilder, to_stored
+from avdata.decode.sound import laid_out, to_stored
 from avdata.errors import ConfigError
 from avdata.features.device_logmel import log_mel
 from avdata.features.log_spectrogram import LogSpectrogramSpec, limit_range, log_spectrogram
@@ -78,12 +78,10 @@ def test_equals_the_twin_on_real_clips(shared_data: Path) -> None:
     assert len(paths) == 20
     audio = AudioSpec(layout="stereo")
     for path in paths:
-        builder = WaveformBuilder()
         with open_media(path) as container:
-            for frame in container.decode(audio=0):
-                builder.add(frame)
-        wave = builder.finish()
-        assert wave is not None
+            sound = laid_out(container.decode(audio=0))
+        assert sound is not None
+        wave = sound.runs[0]
         seconds = min(wave.end_s - wave.start_s, 4)
         samples = to_stored(
             wave, audio, start_s=wave.start_s, num_samples=round(seconds * audio.sample_rate_hz)
