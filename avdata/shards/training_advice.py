@@ -15,6 +15,8 @@ MUCH = 0.9
 SOME_CLIPPING = 0.001
 LATE_S = 0.1
 SHORT_S = 1.0
+HIGH_DYNAMIC_RANGE = ("smpte2084", "arib-std-b67")
+"""FFmpeg's names of the transfers PQ and HLG."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +25,9 @@ class Concern:
 
     column: str
     test: str
-    """How a concerned clip compares with `limit`: ``>=``, ``<``, ``is`` or ``beyond`` (either
-    sign)."""
-    limit: float
+    """How a concerned clip compares with `limit`: ``>=``, ``<``, ``is``, ``beyond`` (either sign)
+    or, for a column of text, ``in``."""
+    limit: float | tuple[str, ...]
     finding: str
     """Of the clips: "are silent for 90 % or more"."""
     means: str
@@ -123,6 +125,18 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
                 means="some stored frames repeat the one before",
             )
         )
+    if spec.video is not None and spec.video.tone_map == "none":
+        form = " and video.codec=jpeg or h264" if spec.video.codec == "copy" else ""
+        found.append(
+            Concern(
+                column="color_transfer",
+                test="in",
+                limit=HIGH_DYNAMIC_RANGE,
+                finding="are PQ or HLG (HDR), stored as they were coded",
+                means="their frames look gray and washed out next to others: build them with "
+                f"video.tone_map=hable{form}",
+            )
+        )
     return tuple(found)
 
 
@@ -136,11 +150,13 @@ def advise(table: Any, spec: DatasetSpec) -> tuple[Advice, ...]:
 
 
 def _advice(concern: Concern, column: Any) -> Advice | None:
+    if isinstance(concern.limit, tuple):
+        return _advice_on_names(concern, concern.limit, column)
     known = column.drop_null()
     if pa.types.is_boolean(column.type):
         known = pc.cast(known, pa.int8())
     values = np.asarray(known.to_numpy(), np.float64)
-    count = int(np.count_nonzero(_concerned(values, concern)))
+    count = int(np.count_nonzero(_concerned(values, concern.test, concern.limit)))
     if not count:
         return None
     # `not` keeps the clips without a value, a comparison does not
@@ -156,18 +172,35 @@ def _advice(concern: Concern, column: Any) -> Advice | None:
     )
 
 
-def _concerned(values: np.ndarray, concern: Concern) -> np.ndarray:
+def _advice_on_names(concern: Concern, names: tuple[str, ...], column: Any) -> Advice | None:
+    count = pc.sum(pc.is_in(column, value_set=pa.array(names, pa.string()))).as_py() or 0
+    if not count:
+        return None
+    return Advice(
+        column=concern.column,
+        num_clips=count,
+        num_missing=0,
+        text=f"{count} of {len(column)} clips {concern.finding}",
+        means=concern.means,
+        where=_where(concern) if count < len(column) else None,
+    )
+
+
+def _concerned(values: np.ndarray, test: str, limit: float) -> np.ndarray:
     tests: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
         ">=": operator.ge,
         "<": operator.lt,
         "is": operator.eq,
         "beyond": lambda all_values, limit: np.abs(all_values) > limit,
     }
-    return tests[concern.test](values, concern.limit)
+    return tests[test](values, limit)
 
 
 def _where(concern: Concern) -> str:
-    name, limit = concern.column, f"{concern.limit:g}"
+    name = concern.column
+    if isinstance(concern.limit, tuple):
+        return f"not ({name} in {concern.limit})"
+    limit = f"{concern.limit:g}"
     return {
         ">=": f"{name} < {limit}",
         "<": f"{name} >= {limit}",

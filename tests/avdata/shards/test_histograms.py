@@ -130,7 +130,7 @@ SPEC = DatasetSpec(
 )
 
 
-def advice_for(**changes: list):
+def advice_for(spec: DatasetSpec = SPEC, **changes: list):
     columns = {
         "sound_missing": [False] * 4,
         "silence_fraction": [0.0] * 4,
@@ -142,15 +142,16 @@ def advice_for(**changes: list):
         "coverage": [1.0] * 4,
         "effective_duration_s": [5.0] * 4,
         "native_fps": [25.0] * 4,
+        "color_transfer": [None, None, "bt709", "bt709"],
     }
-    types = {"sound_missing": pa.bool_(), "dual_mono": pa.bool_()}
+    types = {"sound_missing": pa.bool_(), "dual_mono": pa.bool_(), "color_transfer": pa.string()}
     table = pa.table(
         {
             name: pa.array(values, types.get(name, pa.float64()))
             for name, values in {**columns, **changes}.items()
         }
     )
-    return advise(table, SPEC)
+    return advise(table, spec)
 
 
 def test_nothing_stands_out() -> None:
@@ -180,6 +181,12 @@ def test_nothing_stands_out() -> None:
         ),
         ("native_fps", [15.0, 24.0, 25.0, 15.99], "1 of 4 clips had fewer", "native_fps >= 15.84"),
         ("coverage", [0.5] * 4, "4 of 4 clips hold less", None),
+        (
+            "color_transfer",
+            ["smpte2084", None, "arib-std-b67", "bt709"],
+            "2 of 4 clips are PQ or HLG",
+            "not (color_transfer in ('smpte2084', 'arib-std-b67'))",
+        ),
     ],
 )
 def test_advice(column: str, values: list, text: str, where: str | None) -> None:
@@ -191,6 +198,21 @@ def test_advice(column: str, values: list, text: str, where: str | None) -> None
     assert piece.num_missing == (values.count(None) if where and "<" in where else 0)
 
 
+@pytest.mark.parametrize(
+    ("video", "means"),
+    [
+        (VideoSpec(), "video.tone_map=hable"),
+        (VideoSpec(codec="copy"), "video.tone_map=hable and video.codec=jpeg or h264"),
+        (VideoSpec(tone_map="hable"), None),
+    ],
+)
+def test_advice_on_tone_mapping(video: VideoSpec, means: str | None) -> None:
+    spec = SPEC.model_copy(update={"video": video})
+    advice = advice_for(spec, color_transfer=["smpte2084"] * 4)
+    assert [piece.where for piece in advice] == ([] if means is None else [None])
+    assert means is None or advice[0].means.endswith(f"build them with {means}")
+
+
 def test_conditions_leave_exactly_the_clips_without_the_concern() -> None:
     from avdata.manifest import MANIFEST_SCHEMA
     from avdata.shards.row_filter import RowFilter
@@ -198,20 +220,21 @@ def test_conditions_leave_exactly_the_clips_without_the_concern() -> None:
     generator = np.random.default_rng(0)
     checked = 0
     for concern in concerns(SPEC):
-        if concern.test == "is":
+        if isinstance(concern.limit, tuple):
+            values = generator.choice([*concern.limit, "bt709"], 50)
+        elif concern.test == "is":
             values = generator.random(50) < 0.5
         else:
             values = concern.limit * generator.choice([-2.0, -1.0, 0.0, 0.5, 1.0, 1.5], 50)
         table = pa.table({concern.column: values})
         others = {
-            name: pa.nulls(50, pa.bool_() if name in ("sound_missing", "dual_mono") else None)
+            name: pa.nulls(50, MANIFEST_SCHEMA.field(name).type)
             for name in {one.column for one in concerns(SPEC)} - {concern.column}
         }
         for name, column in others.items():
-            column = column if pa.types.is_boolean(column.type) else column.cast(pa.float64())
             table = table.append_column(name, column)
         (piece,) = advise(table, SPEC)
         kept = RowFilter(piece.where, MANIFEST_SCHEMA).mask(table)
         assert kept.sum() == 50 - piece.num_clips
         checked += 1
-    assert checked == 10
+    assert checked == 11
