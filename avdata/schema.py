@@ -18,12 +18,13 @@ Times are float64 seconds and intervals are half open, ``[start_s, end_s)``. The
     audio                         sample n is the sound at n / sample_rate_hz
     logmel                        column t is centered on audio sample t * hop_samples
 
-The origin of the media clock is the start that the container states, if that is positive, else 0.
+The origin of the media clock is the start that the container states. It is 0 where the stated start
+is up to 0.25 s below zero (the priming of audio encoders), but for MPEG-TS and MPEG-PS.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -128,6 +129,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ToneMap = Literal["none", "hable"]
+
+
 class VideoSpec(Spec):
     """How stored frames are made."""
 
@@ -149,7 +153,20 @@ class VideoSpec(Spec):
     """Distance of key frames, for codec `h264`."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
     """Of x264, for codec `h264`: slower is smaller."""
+    tone_map: ToneMap = "none"
+    """For media whose transfer is PQ or HLG, which look gray and washed out as they are coded.
+    `hable`: mapped for a standard display by Hable's curve, 1000 cd/m2 becoming white. Not for
+    codec `copy`."""
     projection: Literal["flat", "equirectangular"] = "flat"
+
+    @model_validator(mode="after")
+    def _decoded_where_tone_mapped(self) -> "VideoSpec":
+        if self.codec == "copy" and self.tone_map != "none":
+            raise ValueError(
+                f"tone_map={self.tone_map!r} needs frames that are decoded: set codec to jpeg or "
+                "h264, or tone_map to none"
+            )
+        return self
 
 
 AUDIO_CHANNELS: dict[str, int] = {"mono": 1, "stereo": 2, "foa": 4}
@@ -252,6 +269,11 @@ class ClipsSpec(Spec):
     """Less than this missing at either end counts as covered: it is cut off, never a fault."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
     """Share of the span that sound and picture must both hold, else not_covered."""
+    longer_than_listed: Literal["reject", "first", "last", "accept"] = "reject"
+    """A file cut to the listed span, as its name says, that is more than 1.5 s longer than the
+    span; tools that cut at key frames add seconds before it. ``reject`` as longer_than_listed,
+    take the ``first`` or the ``last`` seconds of the file, as many as are listed, or ``accept``
+    all of the file as the clip. `excess_s` states what is too much."""
     truncated: Literal["reject", "accept"] = "reject"
     """A medium that breaks off inside the span, before its own header says it ends."""
     no_audio: Literal["reject", "silence"] = "reject"
@@ -281,6 +303,8 @@ class DatasetSpec(Spec):
     labels: tuple[str, ...]
     """All labels of the listing, sorted; a label's position is its class index."""
     labels_hash: str
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that the manifest carries as text, behind its own."""
     build_hash: str
     """Hash of listing, settings and schema: equal hashes promise equal shards."""
     listing_name: str
@@ -325,7 +349,11 @@ class BuildRecord(Spec):
     listing_sha256: str
     num_listed: int
     num_shards: int
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that were asked for by `--keep-column`."""
     config: dict[str, object]
+    being_removed: tuple[int, ...] = ()
+    """Indices of the shards that a run is removing, to build them again; empty at other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -343,6 +371,10 @@ class ListedClip:
     """None: from the start, or to the end, of the medium."""
     labels: tuple[str, ...] = ()
     split: str | None = None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the columns to keep, by name; those that are empty are left out."""
+    repair: str = ""
+    """What was done to read the row where it is damaged; empty for one read as it is."""
 
     def __post_init__(self) -> None:
         if not self.source_id:
@@ -386,6 +418,8 @@ class ClipRef:
     listed_end_s: float | None
     labels: tuple[str, ...]
     split: str | None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the kept columns, by name; those that are empty are left out."""
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key) or len(self.key) > MAX_KEY_CHARS:
@@ -407,6 +441,8 @@ class ManifestRow:
     split: str | None
     media: str
     """File the sample was made from, as found."""
+    num_members: int | None = None
+    """Members of a third-party tar that the sample is made of; None in sets of `avdata build`."""
     media_bytes: int | None = None
     media_modified_s: float | None = None
     """Size of that file, and when it was last changed, in seconds since 1970."""
@@ -519,6 +555,9 @@ class ManifestRow:
     meta_offset_bytes: int
     meta_bytes: int
     """Byte ranges of the members in the shard; 0 bytes when the set lacks the field."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Cells of `DatasetSpec.kept_columns`, by name; those that are empty are left out. In the table
+    each is a column of text, NULL where the cell is empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -540,6 +579,8 @@ class RejectRow:
     message: str
     traceback: str | None
     """Only for `FailureReason.UNEXPECTED`."""
+    members: list[str] | None = None
+    """Names of the members of a third-party tar that the row stands for; None in other sets."""
 
     def __post_init__(self) -> None:
         FailureReason(self.reason)

@@ -1,4 +1,4 @@
-"""The process that decodes: builds the shards that its supervisor asks for, and nothing else.
+"""The process that decodes: builds the shards, or reads the tars, that it is asked for.
 
 `python -P -m avdata.build.child SUPERVISOR_PID`: requests come on standard input, answers go to
 standard output. It may hang, crash or be killed at any clip; its supervisor notices.
@@ -12,11 +12,13 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from avdata.build.index_job import IndexContext, IndexRequest
 from avdata.build.job import BuildContext
 from avdata.build.messages import (
+    Answer,
     BuildRequest,
     Committed,
     DoneSoFar,
@@ -51,21 +53,42 @@ def main() -> None:
     invite_the_system_to_end_this_process_first()
     requests = sys.stdin.buffer
     context = read_message(requests)
-    assert isinstance(context, BuildContext)
-    from avdata.build.worker import build_shard  # before the clock of the first clip runs
-    from avdata.features.logmel import use_one_thread
-
-    use_one_thread()
+    assert isinstance(context, BuildContext | IndexContext)
+    # imports come here, before the clock of the first clip runs
+    answer = _indexing(context) if isinstance(context, IndexContext) else _building(context)
     limit_memory(context.config.limits.worker_memory_bytes)
     write_message(answers, Ready())
     while (request := read_message(requests)) is not None:
-        assert isinstance(request, BuildRequest)
         try:
-            _answer(build_shard(request.job, context, _unpacked(request.so_far)), answers)
+            for message in answer(request):
+                write_message(answers, message)
         except Exception as error:
-            logger.exception("%s failed", request.job.plan.shard)
-            message = f"{type(error).__name__}: {error}"
-            write_message(answers, Failed(message=message, traceback=traceback.format_exc()))
+            logger.exception("%s failed", type(request).__name__)
+            text = f"{type(error).__name__}: {error}"
+            write_message(answers, Failed(message=text, traceback=traceback.format_exc()))
+
+
+def _building(context: BuildContext) -> Callable[[object], Iterator[Answer]]:
+    from avdata.build.worker import build_shard
+    from avdata.features.logmel import use_one_thread
+
+    use_one_thread()
+
+    def answer(request: object) -> Iterator[Answer]:
+        assert isinstance(request, BuildRequest)
+        return _told(build_shard(request.job, context, _unpacked(request.so_far)))
+
+    return answer
+
+
+def _indexing(context: IndexContext) -> Callable[[object], Iterator[Answer]]:
+    from avdata.build.index_child import answer_index
+
+    def answer(request: object) -> Iterator[Answer]:
+        assert isinstance(request, IndexRequest)
+        return answer_index(request, context.config)
+
+    return answer
 
 
 def _unpacked(done: DoneSoFar | None) -> "ShardSoFar | None":
@@ -77,20 +100,19 @@ def _unpacked(done: DoneSoFar | None) -> "ShardSoFar | None":
     return ShardSoFar(tar=done.tar, rows=rows, logmel_sums=pickle.loads(done.logmel_sums))
 
 
-def _answer(events: "Iterator[PartialTar | RowSettled]", answers: BinaryIO) -> None:
+def _told(events: "Iterator[PartialTar | RowSettled]") -> Iterator[Answer]:
     for event in events:
         if isinstance(event, PartialTar):
-            write_message(answers, Opened(tar=event))
+            yield Opened(tar=event)
             continue
-        settled = Settled(
+        yield Settled(
             row_index=event.row.row_index,
             reason=event.reason,
             num_bytes=event.num_bytes,
             row=pickle.dumps(event.row, pickle.HIGHEST_PROTOCOL),
             logmel_sums=pickle.dumps(event.logmel_sums, pickle.HIGHEST_PROTOCOL),
         )
-        write_message(answers, settled)
-    write_message(answers, Committed())
+    yield Committed()
 
 
 def _own_stdout() -> BinaryIO:

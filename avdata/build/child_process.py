@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import avdata
+from avdata.build.index_job import IndexContext
 from avdata.build.job import BuildContext
 from avdata.build.messages import Answer, MessageBuffer, write_message
 from avdata.build.process_memory import count_memory_kills, resident_bytes
@@ -55,7 +56,7 @@ class ChildLost(Exception):
 class ChildProcess:
     """A process that runs `avdata.build.child`; no fork of this one, which may have threads."""
 
-    def __init__(self, context: BuildContext) -> None:
+    def __init__(self, context: BuildContext | IndexContext) -> None:
         self._limit_bytes = context.config.limits.worker_memory_bytes
         self._memory_kills = count_memory_kills()
         # the peak that the system tells of a process counts that of the one it was forked from

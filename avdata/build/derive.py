@@ -110,7 +110,9 @@ def derive_set(
             for num_rows in run(jobs, min(num_workers, len(jobs))):
                 on_rows(num_rows)
         sidecars = (read_sidecar(out_dir, shard) for shard in shards)
-        totals = write_tables(out_dir, ((shard, None) for shard in shards), sidecars)
+        totals = write_tables(
+            out_dir, ((shard, None) for shard in shards), sidecars, source.kept_columns
+        )
         spec = _derived_spec(source, config, totals, build_hash)
         write_atomically(out_dir / DATASET_NAME, spec.model_dump_json(indent=1).encode())
     return DeriveSummary(
@@ -134,8 +136,9 @@ def claim_folder(out_dir: Path, record: BuildRecord) -> None:
         )
     if there is not None and there.build_hash != record.build_hash:
         raise BuildError(
-            f"{out_dir} holds another set: other settings, another source or other software "
-            "versions. Repeat that command to resume it, or give another --out"
+            f"{out_dir} holds another set: other settings, another source, one with other clips "
+            "than now, or other software versions. Repeat that command to resume it, or give "
+            "another --out"
         )
     write_atomically(path, record.model_dump_json(indent=1).encode())
 

@@ -136,11 +136,22 @@ def computes_logmel(config: DeriveConfig, source: DatasetSpec) -> bool:
 
 
 def derived_build_hash(config: DeriveConfig, source: DatasetSpec) -> str:
-    """Hash of the source's build, the settings and the software: equal hashes, equal shards."""
+    """Hash of the source's content, the settings and the software: equal hashes, equal shards."""
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "derived_from": source.build_hash,
+        "derived_from": content_facts(source),
         "config": config.model_dump(mode="json"),
         "software": software_versions(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def content_facts(source: DatasetSpec) -> list[object]:
+    """Return what tells two states of a set apart: one build gives another when files came later
+    or changed, and its shards were built again."""
+    statistics = source.logmel_statistics
+    return [
+        source.build_hash,
+        source.num_clips,
+        statistics.model_dump(mode="json") if statistics else None,
+    ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TypeAlias
 
+from avdata.build.index_job import IndexAnswer
 from avdata.build.job import ShardJob
 from avdata.shards.writer import PartialTar
 
@@ -72,7 +73,7 @@ class Failed:
     traceback: str
 
 
-Answer: TypeAlias = Ready | Opened | Settled | Committed | Failed
+Answer: TypeAlias = Ready | Opened | Settled | Committed | Failed | IndexAnswer
 
 
 def write_message(pipe: IO[bytes], message: object) -> None:

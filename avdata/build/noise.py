@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from avdata.atomic_writing import atomic_file, remove_partial_files, write_atomically
 from avdata.build.derive import claim_folder
+from avdata.build.derive_config import content_facts
 from avdata.build.noise_plan import ClipFacts, NoiseConfig, NoisePlan, plan_noise
 from avdata.build.noise_shard import (
     NoiseWork,
@@ -151,7 +152,7 @@ def noisy_build_hash(config: NoiseConfig, source: DatasetSpec) -> str:
     """Hash of the source's build and the settings: equal hashes, equal shards."""
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "made_of": source.build_hash,
+        "made_of": content_facts(source),
         NOISY: config.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -180,6 +181,7 @@ def _finish(work: NoiseWork, num_shards: int) -> SetTotals:
         work.out_dir,
         ((shard, None) for shard in shards),
         (read_sidecar(work.out_dir, shard) for shard in shards),
+        work.source.spec.kept_columns,
     )
     _write_truth(work)
     spec, num_twins = work.source.spec, len(work.plan.twins)

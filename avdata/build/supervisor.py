@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from avdata.build.child_process import ChildLost, ChildProcess
+from avdata.build.index_job import IndexContext
 from avdata.build.job import BuildContext, ClipDone, ShardJob
 from avdata.build.messages import (
     BuildRequest,
@@ -43,7 +44,7 @@ class Supervisor:
     started it.
     """
 
-    def __init__(self, context: BuildContext) -> None:
+    def __init__(self, context: BuildContext | IndexContext) -> None:
         self._context = context
         self._child: ChildProcess | None = None
 
@@ -141,7 +142,7 @@ class _ShardState:
                         f"building {self._job.plan.shard} failed: {answer.message}; free the disk "
                         "or mend the fault and run the same command again"
                     )
-                case Ready():
+                case _:
                     raise AssertionError(answer)
 
     def blame(self, lost: ChildLost) -> None:

@@ -1,28 +1,24 @@
 """`build_shard`: one shard from start to sidecar. The unit of work: idempotent, resumable.
 
-Here is the one boundary where faults of media become rejected rows; a fault that is nobody's
+Faults of media become rejected rows here, by `avdata.build.boundary`; a fault that is nobody's
 known case becomes reason `unexpected`, with its traceback, and fails the run's exit status.
 """
 
-import errno
 import logging
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from avdata.build.boundary import fault_of
 from avdata.build.commit import commit_shard
 from avdata.build.job import BuildContext, ShardJob
 from avdata.build.plan import reject
 from avdata.build.sample import Sample, build_sample
-from avdata.errors import FailureReason, MediaError
+from avdata.errors import FailureReason
 from avdata.schema import ClipRef, ManifestRow, RejectRow
 from avdata.shards.sidecar import LogMelSums, ShardReport
 from avdata.shards.writer import PartialTar, ShardWriter
 
 logger = logging.getLogger(__name__)
-
-OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "bad_alloc")
-"""How torch and C++ libraries say it, as a RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,33 +108,7 @@ def _build_or_reject(ref: ClipRef, context: BuildContext) -> Sample | RejectRow:
     try:
         return build_sample(ref, config=context.config, resolver=context.resolver)
     except Exception as error:
-        if _is_out_of_memory(error):
-            message = _memory_message(error, context)
-            return reject(ref, FailureReason.OUT_OF_MEMORY, message, traceback.format_exc())
-        if isinstance(error, MediaError):
-            return reject(ref, error.reason, error.message)
-        logger.exception("unexpected fault at %s (line %d)", ref.key, ref.line_number)
-        return reject(
-            ref,
-            FailureReason.UNEXPECTED,
-            f"{type(error).__name__}: {error}",
-            traceback.format_exc(),
-        )
-
-
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, also where a decoder took that for damage of the medium."""
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return True
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            return True
-        if isinstance(error, RuntimeError) and any(t in str(error) for t in OUT_OF_MEMORY_TEXTS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _memory_message(error: Exception, context: BuildContext) -> str:
-    limit = context.config.limits.worker_memory_bytes
-    return f"an allocation was refused ({type(error).__name__}); limits.worker_memory_bytes={limit}"
+        fault = fault_of(error, context.config.limits)
+        if fault.reason == FailureReason.UNEXPECTED:
+            logger.exception("unexpected fault at %s (line %d)", ref.key, ref.line_number)
+        return reject(ref, fault.reason, fault.message, fault.traceback)

@@ -1,12 +1,16 @@
-"""`avdata index`: somebody else's WebDataset tars -> a shard set, without a copy."""
+"""`avdata index`: third-party WebDataset tars -> a shard set, without a copy."""
 
 import json
 import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from avdata.build.index import IndexSummary
 
 EXIT_NONE_USABLE = 3
 
@@ -47,7 +51,14 @@ EXIT_NONE_USABLE = 3
 @click.option(
     "--decode", is_flag=True, help="Decode all pictures for their times; finds damage early."
 )
-@click.option("--workers", "num_workers", type=click.IntRange(min=1), help="Threads, a tar each.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="A.B=C",
+    help="One setting, as in --set limits.clip_timeout_s=60 (repeatable).",
+)
+@click.option("--workers", "num_workers", type=click.IntRange(min=1), help="Processes, a tar each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def index(
     directory: Path,
@@ -62,19 +73,32 @@ def index(
     label: str,
     source: str | None,
     decode: bool,
+    assignments: tuple[str, ...],
     num_workers: int | None,
     as_json: bool,
 ) -> None:
     """Make the WebDataset tars below DIR usable by avtrain; they are read where they are.
 
-    Samples hold mp4, mkv, webm, mov or avi, or one or numbered jpg or png; sound in there or as
-    flac, wav, ogg, mp3, m4a or npy; json, txt, cls. Sound is resampled when it is read, log-mel is
-    not stored: train with --set avid.audio.input=spectrogram.
+    Samples hold mp4, mkv, webm, mov, avi or ogv, or one or numbered jpg or png; sound in there or
+    as flac, wav, ogg, opus, mp3, m4a, aac or npy; json, txt, cls. Sound is resampled when it is
+    read, log-mel is not stored: train with --set avid.audio.input=spectrogram.
+
+    Members of a sample adjoin and share a name. These endings are taken from the right and in any
+    case, so that ID_40.000.mp4 and ID_40.000.json are sample ID_40.000, ID.mp4 and ID.info.json
+    sample ID, and v.0001.jpg, v.0002.jpg and v.flac sample v; names with other endings are cut at
+    their first dot. Links to members of the tar stand for these; of members with one name the first
+    is read. Each member that no sample is made of is named in rejects.parquet, with the reason.
+
+    Each process has the limits of a build: a sample that crashes it, hangs (--set
+    limits.clip_timeout_s=SECONDS) or takes too much memory is rejected, and the command goes on. It
+    exits with 3 when no sample can be used.
     """
+    from avdata.build.index import find_tars, index_tars
     from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
-    from avdata.shards.index import find_tars, index_tars
-    from avdata.shards.index_sample import IndexConfig
+    from avdata.locking import make_folder
+    from avdata.manifest import REJECTS_NAME
+    from avdata.shards.index_config import IndexConfig
 
     settings: dict[str, object] = {
         "fields": [name.strip() for name in fields.split(",") if name.strip()],
@@ -86,16 +110,26 @@ def index(
         "source": source,
         "decode": decode,
     }
-    config = build_settings(IndexConfig, settings)
+    config = build_settings(IndexConfig, settings, assignments)
     target = out or directory
     num_tars = len(find_tars(directory, target))
+    make_folder(target)
     with clip_bar(num_tars, "index") as bar:
         bar.unit = "tar"
         summary = index_tars(directory, target, config, num_workers=num_workers, on_tar=bar.update)
     for reason, count in summary.reasons.items():
         click.echo(f"rejected: {count} {reason}", err=True)
-    if summary.rejected:
-        click.echo(f"their messages are in {target / 'rejects.parquet'}", err=True)
+    if summary.damaged_tars:
+        click.echo(f"damaged: {summary.damaged_tars} of {summary.tars} tars", err=True)
+    if lines := _left_out_lines(summary, labels_asked=config.label != "none"):
+        click.echo("; ".join(lines), err=True)
+    click.echo(
+        f"members: {summary.members} = {summary.members_in_samples} in samples + "
+        f"{summary.members_in_rows} in rows of {REJECTS_NAME}",
+        err=True,
+    )
+    if summary.rejected or summary.not_read or summary.damaged_tars:
+        click.echo(f"their messages are in {target / REJECTS_NAME}", err=True)
     click.echo(
         f"{target}: {summary.ok} of {summary.samples} samples in {summary.tars} tars can be "
         f"trained on (frames: {summary.frames})",
@@ -107,4 +141,26 @@ def index(
     if as_json:
         print(json.dumps({"directory": str(directory), "out": str(target), **asdict(summary)}))
     if not summary.ok:
+        _explain_none(summary, "frames" in config.fields)
         sys.exit(EXIT_NONE_USABLE)
+
+
+def _left_out_lines(summary: "IndexSummary", *, labels_asked: bool) -> list[str]:
+    """Counts of what is left out, as `members not read: 2 info.json`."""
+    lines = []
+    for reason, endings in summary.not_read.items():
+        counts = ", ".join(f"{count} {ending}" for ending, count in endings.items())
+        name = "members not read" if reason == "not_read" else f"members not read ({reason})"
+        lines.append(f"{name}: {counts}")
+    if labels_asked and summary.unlabeled:
+        lines.append(f"samples without label: {summary.unlabeled} of {summary.ok}")
+    return lines
+
+
+def _explain_none(summary: "IndexSummary", with_frames: bool) -> None:
+    if with_frames and set(summary.reasons) & {"no_video", "no_audio"}:
+        click.echo(
+            "no sample has both frames and audio; for audio alone give --fields audio, for frames "
+            "alone --fields frames",
+            err=True,
+        )

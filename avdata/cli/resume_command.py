@@ -27,6 +27,8 @@ def resume_command(record: BuildRecord, directory: Path) -> str:
     if made_of is None:
         words = ["avdata", "build", "--source", record.listing_name, "--media", "MEDIA"]
         words += ["--out", str(directory)]
+        for name in record.kept_columns:
+            words += ["--keep-column", name]
         for assignment in _assignments(record.config, BuildConfig().model_dump(mode="json")):
             words += ["--set", assignment]
         return shlex.join(words)
@@ -73,7 +75,7 @@ def _obstacle_of_build(record: BuildRecord) -> str | None:
         config = BuildConfig.model_validate(record.config)
     except ValidationError:
         return "its settings are those of another version of avdata"
-    if make_build_hash(record.listing_sha256, config) == record.build_hash:
+    if make_build_hash(record.listing_sha256, config, record.kept_columns) == record.build_hash:
         return None
     return "it was built by other versions of avdata or its packages"
 

@@ -46,14 +46,14 @@ from avdata.decode.packets import (
     media_span,
     read_packets,
 )
-from avdata.decode.picture import PictureScaler
+from avdata.decode.picture import PictureFacts, PictureScaler, picture_facts
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
 from avdata.decode.sound import Sound, ambisonic_form, laid_out, stored_sound
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import verdicts_on
 from avdata.errors import FailureReason, MediaError
 from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
@@ -353,6 +353,7 @@ class _Decoding:
         times = run.picker.times_s[:count]
         self._check_duration(len(times) / fps)
         scaler = run.frames.scaler
+        assert scaler.facts is not None
         return (
             self._video_facts(
                 found,
@@ -362,7 +363,7 @@ class _Decoding:
                 verdicts=run.frames.verdicts(len(times)),
                 size=(scaler.width_px, scaler.height_px),
                 native=run.native,
-                rotation_deg=scaler.rotation_deg,
+                facts=scaler.facts,
                 held=(start_s, end_s),
                 clock=run.clock,
                 num_dropped=run.num_dropped,
@@ -393,6 +394,7 @@ class _Decoding:
             pixel_aspect=self.pixel_aspect,
             color_range="full" if spec.codec == "jpeg" else "limited",
             limits=self.limits,
+            tone_map=spec.tone_map,
         )
         frames: ClipFrames
         if spec.codec == "jpeg":
@@ -417,22 +419,22 @@ class _Decoding:
         count = math.floor((clip.end_s - clip.start_s) * fps + self._slack(packets, fps))
         times, clock = self._copied_times(packets, which)
         picks = nearest_times(times, clip.start_s, fps, count)
-        width, height = stored_size(
+        facts = picture_facts(picture)
+        size = stored_size(
             picture.width,
             picture.height,
             pixel_aspect=self.pixel_aspect,
             short_side_px=self.video_spec.short_side_px,
         )
-        lies = upright_turns(picture.rotation) % 2 == 1
         return self._video_facts(
             packets,
             frames=copied_frames(self.video, packets, which, times_s=times, start_s=clip.start_s),
             fps=fps,
             times_s=[times[i] for i in picks],
             verdicts=None,
-            size=(height, width) if lies else (width, height),
+            size=facts.orientation.size(size),
             native=(picture.width, picture.height),
-            rotation_deg=picture.rotation,
+            facts=facts,
             held=(packets.shown[0][0], packets.end_s() or 0.0),
             clock=clock,
             num_dropped=None,
@@ -485,7 +487,7 @@ class _Decoding:
         verdicts: PictureVerdicts | None,
         size: tuple[int, int],
         native: tuple[int, int],
-        rotation_deg: int,
+        facts: PictureFacts,
         held: tuple[float, float],
         clock: FrameClock,
         num_dropped: int | None,
@@ -508,7 +510,10 @@ class _Decoding:
             num_dropped=num_dropped,
             num_corrupt=num_corrupt,
             pixel_aspect=float(self.pixel_aspect),
-            rotation_deg=rotation_deg,
+            rotation_deg=facts.orientation.rotation_deg,
+            mirrored=facts.orientation.mirrored,
+            interlaced=facts.interlaced,
+            color=facts.color,
             codec=self.video.codec_context.name,
             start_s=max(held[0], self.span.start_s),
             end_s=min(held[1], self.span.end_s),

@@ -1,12 +1,13 @@
 """What the media in a tar hold: times of pictures, extent of sound, by headers and packets.
 
 One picture of each video is decoded, for its size and turn; where packets do not state the time of
-their picture, all are.
+their picture, or of codecs whose packets do not tell which frames they bring out, all are.
 """
 
 import io
 import os
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,16 +21,19 @@ from PIL import Image
 
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import usable_aspect
+from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
+from avdata.picture_color import StatedColor, stated_color
+from avdata.picture_geometry import Orientation, frame_orientation, usable_aspect
 from avdata.shards.container_form import container_form
 from avdata.shards.foreign_sound import npy_samples, pick_audio
 from avdata.shards.video_member import PNG_MAGIC, pick_video
 from avdata.shards.writer import ByteRange
 
 JPEG_MAGIC = b"\xff\xd8"
-LIMITS = LimitsConfig()
 TRUNCATED_S = 0.5
 """A movie whose packets end this much before its header says is cut."""
+UNUSUAL_GAP = 0.1
+"""A mean distance of frames that is this share off the median has outliers in it."""
 VP8_SHOWN = 0x10
 """Bit of a VP8 frame's first byte: the frame is shown."""
 
@@ -44,9 +48,16 @@ class VideoTrack:
     width_px: int
     height_px: int
     pixel_aspect: float
-    rotation_deg: int
+    orientation: Orientation
+    interlaced: bool
+    color: StatedColor
     codec: str
     stream_index: int
+    clock: FrameClock
+    """Where the times are from."""
+    corrupt_s: tuple[float, ...]
+    """Times of the frames, among those that were decoded, that the decoder flags as damaged: they
+    are not given to a trainer."""
 
     @property
     def start_s(self) -> float:
@@ -112,12 +123,15 @@ class TarMember(io.RawIOBase):
         return data
 
 
-def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> ContainerTracks:
+def read_tracks(
+    descriptor: int, where: ByteRange, limits: LimitsConfig, *, decode: bool
+) -> ContainerTracks:
     """Video and sound of a container.
 
     Args:
         descriptor: The open tar.
         where: The member.
+        limits: Pixels, channels and streams that are allowed.
         decode: Take the times of pictures from decoding them all.
 
     Raises:
@@ -134,7 +148,7 @@ def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> Container
     member.seek(0)
     try:
         with av.open(member, "r", format=form.demuxer, metadata_errors="ignore") as container:
-            return _Tracks(container, decode=decode).read()
+            return _Tracks(container, limits, decode=decode).read()
     except (av.FFmpegError, OSError, EOFError, ValueError) as error:
         raise MediaError(FailureReason.NOT_MEDIA, f"its media cannot be read: {error}") from None
 
@@ -142,16 +156,22 @@ def read_tracks(descriptor: int, where: ByteRange, *, decode: bool) -> Container
 class _Tracks:
     """The state of one `read_tracks`."""
 
-    def __init__(self, container: InputContainer, *, decode: bool) -> None:
-        self.container, self.decode = container, decode
+    def __init__(self, container: InputContainer, limits: LimitsConfig, *, decode: bool) -> None:
+        self.container, self.limits, self.decode = container, limits, decode
+        if len(container.streams) > limits.max_streams:
+            raise MediaError(
+                FailureReason.TOO_MANY_STREAMS,
+                f"{len(container.streams)} streams; limits.max_streams is {limits.max_streams}",
+            )
         self.video, self.sound = pick_video(container), pick_audio(container)
         self.picture_times: list[float | None] = []
+        self.corrupt_s: list[float] = []
         self.video_end_s = 0.0
         self.sound_start_s, self.sound_end_s = float("inf"), 0.0
 
     def read(self) -> ContainerTracks:
         video = self.video
-        if video is not None and video.width * video.height > LIMITS.max_pixels:
+        if video is not None and video.width * video.height > self.limits.max_pixels:
             raise MediaError(
                 FailureReason.TOO_MANY_PIXELS, f"pictures of {video.width}x{video.height}"
             )
@@ -181,8 +201,10 @@ class _Tracks:
 
     def _video_track(self, video: VideoStream) -> VideoTrack:
         times = self.picture_times
-        if self.decode or any(time_s is None for time_s in times):
-            first, times = self._decode_times(video)
+        clock: FrameClock = "pts"
+        packs = video.codec_context.name in PACKING_CODECS
+        if self.decode or packs or any(time_s is None for time_s in times):
+            first, times, clock = self._decode_times(video)
         else:
             first = self._first_picture(video)
         if first is None or not times:
@@ -190,8 +212,7 @@ class _Tracks:
                 FailureReason.VIDEO_UNDECODABLE, f"no picture of its {len(times)} packets decodes"
             )
         ordered = sorted({time_s for time_s in times if time_s is not None})
-        gaps = [b - a for a, b in pairwise(ordered)]
-        gap = statistics.median(gaps) if gaps else 0.0
+        gap = _usual_gap_s(ordered)
         end_s = max(self.video_end_s, ordered[-1] + gap)
         self._check_whole(video, end_s)
         aspect = video.sample_aspect_ratio
@@ -201,9 +222,13 @@ class _Tracks:
             width_px=first.width,
             height_px=first.height,
             pixel_aspect=float(usable_aspect(aspect)),
-            rotation_deg=first.rotation,
+            orientation=frame_orientation(first),
+            interlaced=first.interlaced_frame,
+            color=stated_color(first),
             codec=video.codec_context.name,
             stream_index=video.index,
+            clock=clock,
+            corrupt_s=tuple(self.corrupt_s),
         )
 
     def _check_whole(self, video: VideoStream, end_s: float) -> None:
@@ -215,23 +240,47 @@ class _Tracks:
                     f"its pictures break off at {end_s:.3f} s, its header says {stated:.3f} s",
                 )
 
-    def _decode_times(self, video: VideoStream) -> tuple[VideoFrame | None, list[float | None]]:
+    def _decode_times(
+        self, video: VideoStream
+    ) -> tuple[VideoFrame | None, list[float | None], FrameClock]:
+        """The first frame, and the times of all in play order, as `video_member` reads them."""
+        assert video.time_base is not None
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
-        first, times = None, list[float | None]()
-        for frame in self.container.decode(video):
+        first: VideoFrame | None = None
+        times = list[float | None]()
+        order: PlayOrder[bool] = PlayOrder()
+        placed: list[tuple[bool, int]] = []
+        for frame in self._decoded(video):
             first = first or frame
-            times.append(frame.time)
-        return first, times
+            if frame.pts is not None:
+                placed += order.push(frame.is_corrupt, frame.pts)
+        placed += order.finish()
+        for is_corrupt, tick in placed:
+            times.append(float(tick * video.time_base))
+            if is_corrupt:
+                self.corrupt_s.append(float(tick * video.time_base))
+        return first, times, order.clock
+
+    def _decoded(self, video: VideoStream) -> Iterator[VideoFrame]:
+        """Frames of all packets that decode; the reader passes over the others as well."""
+        for packet in self.container.demux(video):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue
 
     def _first_picture(self, video: VideoStream) -> VideoFrame | None:
         self.container.seek(min(self.container.start_time or 0, 0), backward=True)
-        return next(self.container.decode(video), None)
+        first = next(self.container.decode(video), None)
+        if first is not None and first.is_corrupt and first.time is not None:
+            self.corrupt_s.append(first.time)
+        return first
 
     def _sound_track(self) -> SoundTrack | None:
         sound = self.sound
         if sound is None or self.sound_end_s <= self.sound_start_s or not sound.rate:
             return None
-        if sound.channels > LIMITS.max_channels:
+        if sound.channels > self.limits.max_channels:
             raise MediaError(FailureReason.TOO_MANY_CHANNELS, f"{sound.channels} audio channels")
         return SoundTrack(
             start_s=self.sound_start_s,
@@ -242,6 +291,15 @@ class _Tracks:
             codec=sound.codec_context.name,
             stream_index=sound.index,
         )
+
+
+def _usual_gap_s(times_s: list[float]) -> float:
+    """Distance of frames: the mean, which rounding of times does not touch, if it is usual."""
+    gaps = [b - a for a, b in pairwise(times_s)]
+    if not gaps:
+        return 0.0
+    median, mean = statistics.median(gaps), statistics.fmean(gaps)
+    return mean if abs(mean - median) <= UNUSUAL_GAP * median else median
 
 
 def read_npy_track(data: bytes, rate_hz: int | None) -> SoundTrack:

@@ -1,16 +1,17 @@
-"""One sample of somebody else's tar -> its row of the manifest."""
+"""One sample of a third-party tar -> its row of the manifest."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import stored_size, upright_turns
-from avdata.schema import AudioSpec, ManifestRow, RejectRow, Spec, VideoSpec
+from avdata.picture_geometry import stored_size
+from avdata.schema import ManifestRow, RejectRow
+from avdata.shards.index_config import IndexConfig
+from avdata.shards.index_contents import LeftOut
 from avdata.shards.index_media import (
     ContainerTracks,
     SoundTrack,
@@ -20,6 +21,7 @@ from avdata.shards.index_media import (
     read_tracks,
 )
 from avdata.shards.index_members import Member, Roles, SampleTexts, find_roles, read_texts
+from avdata.shards.index_names import KIND_OF_ENDING, last_ending
 from avdata.shards.tar_contents import TarSample
 from avdata.shards.writer import ByteRange
 
@@ -27,26 +29,6 @@ GRID_SLACK = 1e-3
 """A frame may lack this share of its duration at the clip's end."""
 NOWHERE = ByteRange(offset=0, size=0)
 FrameKind = Literal["video", "pictures"]
-
-
-class IndexConfig(Spec):
-    """How the samples of foreign tars are read as clips."""
-
-    fields: tuple[Literal["frames", "audio"], ...] = ("frames", "audio")
-    """What a sample must have."""
-    video: VideoSpec = VideoSpec()
-    """Of videos: fps of the frames that are taken. Of numbered pictures: the fps that they have."""
-    audio: AudioSpec = AudioSpec()
-    """Rate and channels that sound gets when it is read."""
-    npy_rate_hz: int | None = Field(default=None, ge=1000, le=192000)
-    """Sample rate of `.npy` sound."""
-    min_duration_s: float = Field(default=0.5, ge=0)
-    label: str = "auto"
-    source: str | None = None
-    """Name of the value in the JSON member by which samples of one medium are known; without it
-    each sample is a medium of its own."""
-    decode: bool = False
-    """Take the times of pictures from decoding them all, instead of from their packets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,37 +64,35 @@ def frame_kind(sample: TarSample) -> FrameKind | None:
     return "video" if roles.video else "pictures" if roles.pictures else None
 
 
-def index_sample(
-    sample: TarSample, place: SamplePlace, config: IndexConfig, descriptor: int, kind: FrameKind
-) -> ManifestRow | RejectRow:
-    """The row of a sample in the open tar `descriptor`, or why it cannot be used."""
-
-    def read(where: ByteRange) -> bytes:
-        return os.pread(descriptor, where.size, where.offset)
-
-    texts: SampleTexts | None = None
-    try:
-        texts = read_texts(sample, read, label=config.label, source=config.source)
-        return _Indexing(sample, place, config, descriptor, read, kind, texts).row()
-    except MediaError as error:
-        return RejectRow(
-            row_index=place.row_index,
-            line_number=place.row_index + 1,
-            source_id=(texts.source_id if texts else None) or place.key,
-            key=place.key,
-            path=place.shard,
-            listed_start_s=None,
-            listed_end_s=None,
-            labels=list(texts.labels) if texts else [],
-            split=place.split,
-            reason=str(error.reason),
-            message=error.message,
-            traceback=None,
-        )
+def reject_sample(
+    sample: TarSample,
+    place: SamplePlace,
+    *,
+    reason: FailureReason,
+    message: str,
+    traceback: str | None = None,
+    texts: SampleTexts | None = None,
+) -> RejectRow:
+    """The row of a sample that cannot be used; it stands for all of its members."""
+    return RejectRow(
+        row_index=place.row_index,
+        line_number=place.row_index + 1,
+        source_id=(texts.source_id if texts else None) or place.key,
+        key=place.key,
+        path=place.shard,
+        listed_start_s=None,
+        listed_end_s=None,
+        labels=list(texts.labels) if texts else [],
+        split=place.split,
+        reason=str(reason),
+        message=message,
+        traceback=traceback,
+        members=[f"{sample.key}.{suffix}" for suffix in sample.members],
+    )
 
 
-class _Indexing:
-    """The state of one `index_sample`."""
+class SampleIndexing:
+    """One sample on its way to its row."""
 
     def __init__(
         self,
@@ -120,17 +100,58 @@ class _Indexing:
         place: SamplePlace,
         config: IndexConfig,
         descriptor: int,
-        read: Callable[[ByteRange], bytes],
         kind: FrameKind,
-        texts: SampleTexts,
+        missing: Sequence[LeftOut] = (),
     ) -> None:
+        """Args: missing: Members of the sample that are left out."""
         self.sample, self.place, self.config = sample, place, config
-        self.descriptor, self.read, self.kind, self.texts = descriptor, read, kind, texts
-        self.roles: Roles = find_roles(sample)
+        self.descriptor, self.kind, self.missing = descriptor, kind, missing
+        self.texts: SampleTexts | None = None
+        self.roles = Roles(video=None, pictures=(), sound=None)
         self._tracks: ContainerTracks | None = None
 
+    @property
+    def not_read(self) -> list[str]:
+        """Names of the sample's members that its row was not made of."""
+        roles = self.roles
+        media = {member.suffix for member in (roles.sound, *roles.pictures) if member}
+        if roles.video is not None and self._tracks is not None:
+            media.add(roles.video.suffix)
+        if "frames" not in self.config.fields or self.kind == "video":
+            media -= {member.suffix for member in roles.pictures}
+        if "audio" not in self.config.fields and roles.sound:
+            media.discard(roles.sound.suffix)
+        used = media | set(self.texts.read if self.texts else ())
+        return [f"{self.sample.key}.{s}" for s in self.sample.members if s not in used]
+
+    def read(self, where: ByteRange) -> bytes:
+        """Bytes of a member."""
+        return os.pread(self.descriptor, where.size, where.offset)
+
+    def reject(
+        self, reason: FailureReason, message: str, traceback: str | None = None
+    ) -> RejectRow:
+        """The row of the sample when making it failed."""
+        return reject_sample(
+            self.sample,
+            self.place,
+            reason=reason,
+            message=message,
+            traceback=traceback,
+            texts=self.texts,
+        )
+
     def row(self) -> ManifestRow:
-        """Raises: MediaError: The sample cannot be used."""
+        """The row of the sample.
+
+        Raises:
+            MediaError: The sample cannot be used.
+        """
+        self.texts = read_texts(
+            self.sample, self.read, label=self.config.label, source=self.config.source
+        )
+        self._check_whole()
+        self.roles = find_roles(self.sample)
         sound_member, sound = self._sound() if "audio" in self.config.fields else (None, None)
         video: VideoTrack | None = None
         pictures: tuple[Member, ...] = ()
@@ -141,6 +162,12 @@ class _Indexing:
                 pictures = self._pictures()
         start_s = max(video.start_s if video else 0.0, max(sound.start_s, 0.0) if sound else 0.0)
         end_s = min(video.end_s if video else float("inf"), sound.end_s if sound else float("inf"))
+        limit_s = self.config.limits.max_duration_s
+        if limit_s < end_s - start_s < float("inf"):
+            raise MediaError(
+                FailureReason.TOO_LONG,
+                f"its media last {end_s - start_s:.3f} s; limits.max_duration_s is {limit_s:g}",
+            )
         frames = None
         if video is not None:
             assert self.roles.video is not None
@@ -159,11 +186,25 @@ class _Indexing:
 
     # what there is
 
+    def _check_whole(self) -> None:
+        """Raise where a member that frames or sound would come of is left out."""
+        needed = {"video" if self.kind == "video" else "image"} if self._needs("frames") else set()
+        needed |= {"sound"} if self._needs("audio") else set()
+        for member in self.missing:
+            if KIND_OF_ENDING.get(last_ending(member.name)) in needed:
+                raise MediaError(member.reason, f"its member {member.name}: {member.why}")
+
+    def _needs(self, field: str) -> bool:
+        return field in self.config.fields
+
     def _container(self) -> ContainerTracks:
         assert self.roles.video is not None
         if self._tracks is None:
             self._tracks = read_tracks(
-                self.descriptor, self.roles.video.where, decode=self.config.decode
+                self.descriptor,
+                self.roles.video.where,
+                self.config.limits,
+                decode=self.config.decode,
             )
         return self._tracks
 
@@ -189,7 +230,7 @@ class _Indexing:
         tracks = (
             self._container()
             if member is self.roles.video
-            else read_tracks(self.descriptor, member.where, decode=False)
+            else read_tracks(self.descriptor, member.where, self.config.limits, decode=False)
         )
         if tracks.sound is None:
             raise MediaError(FailureReason.NO_AUDIO, f"{member.suffix} has no sound")
@@ -215,6 +256,7 @@ class _Indexing:
         else:  # a tie takes the later picture
             earlier = wanted - video.times_s[after - 1] < video.times_s[after] - wanted - 1e-9
             picks = np.where(earlier, after - 1, after)
+        self._check_frames(video, video.times_s[picks])
         width, height = self._stored_size(video)
         return _Frames(
             where=where,
@@ -226,6 +268,16 @@ class _Indexing:
             times_s=video.times_s[picks] - start_s,
         )
 
+    def _check_frames(self, video: VideoTrack, picked_s: np.ndarray) -> None:
+        """Raise where a frame of the clip is known to be damaged: no trainer would get it."""
+        damaged = np.intersect1d(picked_s, video.corrupt_s)
+        if len(damaged):
+            raise MediaError(
+                FailureReason.CORRUPT,
+                f"the decoder flags frames of the clip as damaged: {len(damaged)}, the first at "
+                f"{damaged[0]:.3f} s",
+            )
+
     def _stored_size(self, video: VideoTrack) -> tuple[int, int]:
         """Even width and height, upright, with square pixels and the short side that is asked."""
         size = stored_size(
@@ -234,7 +286,7 @@ class _Indexing:
             pixel_aspect=video.pixel_aspect,
             short_side_px=self.config.video.short_side_px,
         )
-        return size[::-1] if upright_turns(video.rotation_deg) % 2 else size
+        return video.orientation.size(size)
 
     def _picture_frames(self, pictures: tuple[Member, ...], sound_s: float) -> _Frames:
         sizes = {picture_size(self.read(member.where)) for member in pictures}
@@ -282,6 +334,7 @@ class _Indexing:
         sound_member: Member | None,
     ) -> ManifestRow:
         place, texts = self.place, self.texts
+        assert texts is not None
         meta = texts.json or NOWHERE
         heard = sound_member.where if sound_member else NOWHERE
         shown = frames.where if frames else NOWHERE
@@ -298,6 +351,7 @@ class _Indexing:
             labels=list(texts.labels),
             split=place.split,
             media=f"{place.shard}:{self.sample.key}.{first.suffix if first else ''}",
+            num_members=len(self.sample.members) - len(self.not_read),
             trimmed=False,
             listed_start_s=None,
             listed_end_s=None,
@@ -315,18 +369,25 @@ class _Indexing:
             audio_end_s=sound.end_s if sound else None,
             video_stream=video.stream_index if video else None,
             audio_stream=sound.stream_index if sound else None,
+            frame_clock=video.clock if video else None,
             native_fps=video.fps if video else None,
             native_jitter_s=video.jitter_s if video else None,
             native_width_px=video.width_px if video else frames.width_px if frames else None,
             native_height_px=video.height_px if video else frames.height_px if frames else None,
             pixel_aspect=video.pixel_aspect if video else 1.0 if frames else None,
-            rotation_deg=video.rotation_deg if video else 0 if frames else None,
+            rotation_deg=video.orientation.rotation_deg if video else 0 if frames else None,
+            mirrored=video.orientation.mirrored if video else False if frames else None,
+            interlaced=video.interlaced if video else None,
+            color_matrix=video.color.matrix if video else None,
+            color_range=video.color.range if video else None,
+            color_transfer=video.color.transfer if video else None,
             native_sample_rate_hz=sound.sample_rate_hz if sound else None,
             native_channels=sound.channels if sound else None,
             native_layout=sound.layout if sound else None,
             video_codec=video.codec if video else pictures[0].suffix if pictures else None,
             audio_codec=sound.codec if sound else None,
             num_bad_packets=0,
+            num_corrupt_frames=0 if video and self.config.decode else None,
             sound_missing=sound is None,
             silence_fraction=None,
             clipping_fraction=None,

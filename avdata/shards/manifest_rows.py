@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from avdata.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, open_parquet
+from avdata.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, manifest_row, open_parquet
 from avdata.schema import ManifestRow
 from avdata.storage import Location
 
@@ -50,7 +50,7 @@ class ManifestRows:
     def of(self, shard: str) -> list[ManifestRow]:
         """Rows of `shard` in table order; none where the manifest does not know it."""
         positions = self._positions.get(shard, np.zeros(0, np.int64))
-        return [ManifestRow(**row) for row in self.take(positions)]
+        return [manifest_row(row) for row in self.take(positions)]
 
     def take(self, positions: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Rows at `positions` of the table, as plain values; each row group is read once."""

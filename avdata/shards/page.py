@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from avdata.cores import available_cores
 from avdata.errors import ShardSetError
+from avdata.manifest import manifest_row
 from avdata.schema import ManifestRow
 from avdata.shards.histograms import VERDICT_COLUMNS, histogram
 from avdata.shards.manifest_rows import ManifestRows
@@ -87,7 +88,7 @@ def make_page(
     positions = table["position"].take(pa.array([pick.position for pick in picks], pa.int64()))
     samples = positions.to_pylist()
     stored = ManifestRows(shard_set.location, shard_set.manifest["shard"])
-    rows = [ManifestRow(**row) for row in stored.take(samples)]
+    rows = [manifest_row(row) for row in stored.take(samples)]
     room = min(PAGE_CHARS // max(len(samples), 1), MAX_SAMPLE_CHARS)
     media = _read_all(shard_set, samples, rows, room, on_sample)
     summary = summarize(shard_set)

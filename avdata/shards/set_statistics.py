@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from avdata.errors import ShardSetError
-from avdata.manifest import MANIFEST_SCHEMA
 from avdata.shards.histograms import (
     COLUMNS,
     TEXT_COLUMNS,
@@ -77,7 +76,7 @@ def chosen_rows(shard_set: ShardSet, where: str | None, columns: Sequence[str]) 
         ShardSetError: No clip meets `where`.
         ConfigError: `where` is no condition.
     """
-    condition = RowFilter(where, MANIFEST_SCHEMA) if where is not None else None
+    condition = RowFilter(where, shard_set.manifest.schema) if where is not None else None
     needed = dict.fromkeys([*columns, *(condition.columns if condition else ())])
     num_clips, table = len(shard_set), shard_set.manifest.select(list(needed))
     table = table.append_column("position", pa.array(np.arange(num_clips)))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avdata.errors import ShardSetError
+from avdata.manifest import manifest_row
 from avdata.schema import (
     AUDIO_SUFFIX,
     FIELDS,
@@ -21,6 +22,8 @@ from avdata.schema import (
     sidecar_name,
 )
 from avdata.shards.codec import decode_array, decode_audio, decode_meta
+from avdata.shards.foreign_set import is_foreign
+from avdata.shards.index_contents import read_foreign_contents
 from avdata.shards.reader import DATASET_NAME, ShardSet, read_dataset_spec
 from avdata.shards.sidecar import read_sidecar
 from avdata.shards.tar_contents import TarSample, read_contents_at, read_contents_between
@@ -148,9 +151,11 @@ def shard_place(target: Path | str) -> ShardPlace:
 def _from_set(shard_set: ShardSet, key: str | None) -> StoredSample:
     location = shard_set.location
     found = _pick(shard_set.keys, key, str(location))
-    row = ManifestRow(**shard_set.manifest.slice(found, 1).to_pylist()[0])
-    for sample in _samples_around(location, row):
-        if sample.key == row.key:
+    row = manifest_row(shard_set.manifest.slice(found, 1).to_pylist()[0])
+    for sample in _samples_around(location, row, is_foreign(shard_set.spec)):
+        # of third-party tars the manifest may have another key, and names the member in any case
+        names = {f"{row.shard}:{sample.key}.{suffix}" for suffix in sample.members}
+        if row.media in names or sample.key == row.key:
             return StoredSample(
                 location=location,
                 shard_name=row.shard,
@@ -164,8 +169,10 @@ def _from_set(shard_set: ShardSet, key: str | None) -> StoredSample:
     )
 
 
-def _samples_around(location: Location, row: ManifestRow) -> tuple[TarSample, ...]:
+def _samples_around(location: Location, row: ManifestRow, foreign: bool) -> tuple[TarSample, ...]:
     """Samples of the row's shard, or only the row's where requests count."""
+    if foreign and isinstance(location, LocalFolder):
+        return read_foreign_contents(location.path / row.shard).samples
     if location.is_remote:
         members = [
             (getattr(row, f"{field}_offset_bytes"), getattr(row, f"{field}_bytes"))

@@ -1,19 +1,24 @@
-"""Is an index of somebody else's tars what it promises to be?
+"""Is an index of third-party tars what it promises to be?
 
-Tars of others have no sidecars and any names; what is there to check is that they are still the
-files that were indexed, and that every sample can be read as a clip.
+Such tars have no sidecars and any names; what is there to check is that they are still the files
+that were indexed, that each of their members is in a sample or in a row, and that every sample can
+be read as a clip.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from avdata.cores import available_cores
 from avdata.errors import ShardSetError
 from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
 from avdata.schema import BuildRecord
 from avdata.shards.build_record import BUILD_NAME
+from avdata.shards.foreign_set import TarRecord
+from avdata.shards.index_contents import read_foreign_contents
 from avdata.shards.problem import Problem
 from avdata.shards.reader import ShardSet
 from avdata.shards.verify_tables import read_tables
@@ -54,6 +59,9 @@ def check_index(
     of_tars: dict[str, list[Problem]] = {}
     for tar, problem in _changed_tars(directory):
         of_tars.setdefault(tar, []).append(problem)
+    for tar, problem in _uncounted_members(directory, tables.manifest, tables.rejects):
+        if tar not in of_tars:  # of another tar nothing can be expected
+            of_tars[tar] = [problem]
     if not of_set:
         names: list[str] = tables.manifest["shard"].to_pylist()
 
@@ -75,19 +83,79 @@ def check_index(
 
 def _changed_tars(directory: Path) -> Iterator[tuple[str, Problem]]:
     try:
-        record = BuildRecord.model_validate_json((directory / BUILD_NAME).read_bytes())
+        tars = _recorded_tars(directory)
     except (OSError, ValueError) as error:
         seen = f"cannot be read ({error})"
         yield BUILD_NAME, Problem(where=BUILD_NAME, seen=seen, expected=f"the record; {AGAIN}")
         return
-    tars = record.config.get("tars")
-    for name, size in tars.items() if isinstance(tars, dict) else ():
+    for name, record in tars.items():
         path = directory / name
+        size = record if isinstance(record, int) else record.num_bytes
         if not path.is_file():
             yield name, Problem(where=name, seen="no such file", expected=f"a tar; {AGAIN}")
         elif path.stat().st_size != size:
             seen = f"{path.stat().st_size} bytes"
             yield name, Problem(where=name, seen=seen, expected=f"{size} as indexed; {AGAIN}")
+
+
+def _recorded_tars(directory: Path) -> dict[str, int | TarRecord]:
+    """Facts of each tar; its size alone, where an earlier version indexed it."""
+    record = BuildRecord.model_validate_json((directory / BUILD_NAME).read_bytes())
+    tars = record.config.get("tars")
+    return {
+        str(name): facts if isinstance(facts, int) else TarRecord.model_validate(facts)
+        for name, facts in (tars.items() if isinstance(tars, dict) else ())
+    }
+
+
+def _uncounted_members(
+    directory: Path, manifest: Any, rejects: Any
+) -> Iterator[tuple[str, Problem]]:
+    """Tars whose members are not those that `build.json` and the tables account for."""
+    try:
+        tars = _recorded_tars(directory)
+    except (OSError, ValueError):
+        return  # told by `_changed_tars`
+    in_samples, named = Counter[str](), dict[str, list[str]]()
+    for shard, count in zip(
+        manifest["shard"].to_pylist(), manifest["num_members"].to_pylist(), strict=True
+    ):
+        in_samples[shard] += count or 0
+    for shard, names in zip(
+        rejects["path"].to_pylist(), rejects["members"].to_pylist(), strict=True
+    ):
+        named.setdefault(shard, []).extend(names or ())
+    for shard, record in tars.items():
+        if isinstance(record, int):
+            continue  # the index of an earlier version counts no members
+        names = named.get(shard, [])
+        if problem := _count_problem(directory, shard, record, in_samples[shard], names):
+            yield shard, problem
+
+
+def _count_problem(
+    directory: Path, shard: str, record: TarRecord, in_samples: int, named: list[str]
+) -> Problem | None:
+    """The first count that does not agree: of the tables, or of the tar's headers."""
+    seen, promised = (in_samples, len(named)), (record.members_in_samples, record.members_in_rows)
+    if seen != promised or record.members != sum(promised):
+        return Problem(
+            where=f"{shard} members",
+            seen=f"{seen[0]} in {MANIFEST_NAME}, {seen[1]} in {REJECTS_NAME}",
+            expected=f"{promised[0]} and {promised[1]} of {record.members}; {AGAIN}",
+        )
+    contents = read_foreign_contents(directory / shard)
+    names = contents.names()
+    if len(names) != record.members:
+        seen_there = f"{len(names)} members"
+        return Problem(where=shard, seen=seen_there, expected=f"{record.members}; {AGAIN}")
+    if strange := Counter(named) - Counter(names):
+        return Problem(
+            where=f"{REJECTS_NAME} members",
+            seen=f"{next(iter(strange))!r}",
+            expected=f"members that {shard} holds; {AGAIN}",
+        )
+    return None
 
 
 def _check_sample(shards: ShardSet, sample: int) -> Problem | None:

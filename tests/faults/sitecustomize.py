@@ -1,7 +1,8 @@
 """Decoders that misbehave, by the name of the file: on PYTHONPATH of a build, and nowhere else.
 
 `av.open` of a file named `fault_KIND.mp4` or `fault_KIND-12.mp4` does what KIND says before
-anything is read. KIND_once does it the first time only, as far as the folder AV_FAULTS_SEEN
+anything is read; a member of a tar names it in its first bytes, as in `\0\0\0\0ftypfault_KIND.mp4`.
+KIND_once does it the first time only, as far as the folder AV_FAULTS_SEEN
 remembers. While the file AV_FAULTS_HOLD exists, slow ones with a number from HELD_FROM on wait.
 """
 
@@ -90,8 +91,16 @@ FAULTS = {
 }
 
 
-def _misbehave(path: object) -> None:
-    match = re.fullmatch(r"fault_(\w+?)(_once)?(?:-(\d+))?", Path(str(path)).stem)
+def _name(file: Any) -> str:
+    if not hasattr(file, "seek"):
+        return str(file)
+    head = file.read(100)
+    file.seek(0)
+    return head[8:].split(b"\0")[0].decode(errors="replace")  # type: ignore[no-any-return]
+
+
+def _misbehave(path: str) -> None:
+    match = re.fullmatch(r"fault_(\w+?)(_once)?(?:-(\d+))?", Path(path).stem)
     if match is None:
         return
     kind, once, number = match.groups()
@@ -110,7 +119,7 @@ def _wrap(av: ModuleType) -> None:
     opened = av.open
 
     def open_or_misbehave(file: object, *arguments: Any, **settings: Any) -> object:
-        _misbehave(file)
+        _misbehave(_name(file))
         return opened(file, *arguments, **settings)
 
     av.open = open_or_misbehave  # type: ignore[attr-defined]

@@ -298,7 +298,7 @@ def test_every_sample_is_in_one_table_with_its_reason(
         "no-video": ("no_audio", "no sound among its members ['json', 'txt']"),
         "no-id": ("malformed_line", "names no source as 'id'; it has ['url']"),
         "no-facts": ("malformed_line", "its json member is no JSON"),
-        "two": ("duplicate", "members mp4, mkv could all be it"),
+        "two": ("duplicate", "members mp4, mkv could all be the video; keep one"),
         "playlist": ("format_not_allowed", "none of the containers mp4"),
         "cut": ("not_media", "its media cannot be read"),
         "silent": ("no_audio", "webm has no sound"),
@@ -385,7 +385,11 @@ def test_keys_that_repeat_from_tar_to_tar(tmp_path: Path) -> None:
     shards, _ = index(tmp_path, "--fields", "frames")
     assert shards.keys == ["0", "1", "b/0", "b/1", "9"]
     assert shards.manifest["source_index"].to_pylist() == [0, 1, 2, 3, 4]
-    assert rejects(shards)["c/9"][0] == "no_video"
+    reasons = [(r["key"], r["reason"], r["members"]) for r in shards.rejects.to_pylist()]
+    assert reasons == [
+        ("x", "no_video", ["x.json"]),
+        ("9", "not_adjoining", ["9.json", "9.txt"]),
+    ]
 
 
 def _entry(name: str, data: bytes) -> tarfile.TarInfo:
@@ -518,11 +522,14 @@ def test_what_cannot_be_indexed(stills: Path, tmp_path: Path) -> None:
     (stills / "1.tar.gz").write_bytes(b"\x1f\x8b")
     refused(invoke(stills), "1.tar.gz is compressed", "Unpack it to .tar")
     (stills / "1.tar.gz").unlink()
-    (stills / "1.tar").write_bytes((stills / "0.tar").read_bytes()[:5000])
-    refused(invoke(stills), "1.tar", "cut")
-    assert not (stills / "dataset.json").exists()
+
+
+def test_nothing_usable_ends_with_3(tmp_path: Path) -> None:
     write_tar(tmp_path / "texts" / "a.tar", {"k": {"txt": "only"}})
-    refused(invoke(tmp_path / "texts"), "has frames", "--fields audio")
+    done = invoke(tmp_path / "texts")
+    assert done.exit_code == 3
+    assert "no sample has both frames and audio; for audio alone give --fields audio" in done.stderr
+    assert rejects(ShardSet(tmp_path / "texts"))["k"][0] == "no_audio"
 
 
 def test_a_set_of_avdata_build_is_not_overwritten(tiny_set: Path) -> None:

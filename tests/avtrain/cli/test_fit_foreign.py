@@ -65,9 +65,18 @@ def numbered_frames(tmp_path: Path) -> Iterator[dict[str, object]]:
         yield {"__key__": f"v{i}", **frames, "flac": sound("FLAC", 2, 300), "json": {"label": "x"}}
 
 
+def audioset(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """ID_SECONDS.mp4, with dots, blanks and brackets in keys, and info.json beside it."""
+    movie = make(tmp_path / "m", Movie(bframes=2)).read_bytes()
+    for i in range(8):
+        key = f"-id{i}_{10 * i}.000" if i % 2 else f"Track {i}.0 (Clean)"
+        yield {"__key__": key, "mp4": movie, "info.json": {"labels": ["a", i]}}
+
+
 @pytest.mark.parametrize(
     ("habit", "options", "codec"),
     [
+        (audioset, (), "copy"),
         (video2dataset, (), "copy"),
         (pictures_and_sound, (), "jpeg"),
         (numbered_frames, ("--fps", "8"), "jpeg"),
