@@ -211,7 +211,7 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
         *_MISSING_PARTS,
         *_ODD_FORMS,
     ]
-    if spec.video is not None and spec.video.model_dump().get("tone_map", "none") == "none":
+    if spec.video is not None and spec.video.tone_map == "none":
         found.append(_HDR)
     if spec.video is not None and spec.video.fps != "native":
         found.append(
