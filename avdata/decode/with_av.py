@@ -256,7 +256,9 @@ class _Decoding:
         return sound
 
     def _is_empty(self, stream: VideoStream | AudioStream) -> bool:
-        """Whether a track has no packet at all, read by an opening of its own."""
+        """Whether a track has no packet and claims none, read by an opening of its own."""
+        if stream.frames > 0:
+            return False
         with open_media(self.path, self.limits) as container:
             try:
                 packets = container.demux(container.streams[stream.index])

@@ -61,15 +61,24 @@ def tone(seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * TONE_HZ * n / rate_hz)).astype(np.float32)[:, None]
 
 
-def write_counted(path: Path, *, seconds: float = 12.0, bframes: int = 0) -> Path:
-    """Numbered pictures at 25 fps and a tone."""
+def write_counted(
+    path: Path,
+    *,
+    seconds: float = 12.0,
+    bframes: int = 0,
+    rate_hz: int = RATE_HZ,
+    channels: int = 1,
+    enlarged: int = 1,
+) -> Path:
+    """Numbered pictures at 25 fps, `enlarged` times as large, and a tone."""
+    shape = np.ones((enlarged, enlarged, 1), np.uint8)
     write_movie(
         path,
-        frames=(counted_picture(i) for i in range(round(seconds * FPS))),
+        frames=(np.kron(counted_picture(i), shape) for i in range(round(seconds * FPS))),
         frame_times_s=None,
         fps=Fraction(FPS),
-        sound=tone(seconds),
-        sample_rate_hz=RATE_HZ,
+        sound=np.tile(tone(seconds, rate_hz), (1, channels)),
+        sample_rate_hz=rate_hz,
         bframes=bframes,
     )
     return path
@@ -123,6 +132,25 @@ def remux(
                 new.pts, new.dts = edited.pts, edited.dts
                 new.duration, new.is_keyframe = packet.duration, edited.is_key
                 made.mux(new)
+    return out
+
+
+def joined(first: Path, second: Path, out: Path, *, at_s: float) -> Path:
+    """Packets of `first` up to `at_s`, then those of `second` from there on, on one clock."""
+    with av.open(str(first)) as given, av.open(str(out), "w") as made:
+        tracks = [made.add_stream_from_template(stream) for stream in given.streams]
+        for path in (first, second):
+            with av.open(str(path)) as part:
+                for packet in part.demux():
+                    if not packet.size or packet.pts is None or packet.time_base is None:
+                        continue
+                    is_first = float(packet.pts * packet.time_base) < at_s
+                    if is_first == (path == first):
+                        new = av.Packet(bytes(packet))
+                        new.stream, new.time_base = tracks[packet.stream_index], packet.time_base
+                        new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
+                        new.is_keyframe = packet.is_keyframe
+                        made.mux(new)
     return out
 
 
