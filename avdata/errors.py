@@ -62,6 +62,8 @@ class FailureReason(StrEnum):
     """The file holds less of the listed span than `clips.min_coverage` asks for."""
     CLOCK_RESTARTS = "clock_restarts"
     """The times of a stream go back by more than a second: its clock was restarted."""
+    LONGER_THAN_LISTED = "longer_than_listed"
+    """The file is named as cut to the listed span, and holds more than 1.5 s beyond its length."""
     TRUNCATED = "truncated"
     """The medium breaks off inside the span, before its own header says it ends."""
     TOO_MANY_PIXELS = "too_many_pixels"

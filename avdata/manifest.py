@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from avdata.atomic_writing import partial_path
-from avdata.errors import ShardSetError
+from avdata.errors import ConfigError, ShardSetError
 from avdata.schema import ManifestRow, RejectRow
 from avdata.storage import LocalFolder, Location, open_location
 from avdata.storage.ranged_file import RangedFile
@@ -33,12 +33,18 @@ _ARROW = {
     list[int]: pa.list_(pa.uint32()),
     list[float]: pa.list_(pa.float32()),
 }
+_KEPT_COLUMN = pa.string()
 
 
 def arrow_schema(row_type: type) -> Any:
-    """Arrow schema of a row dataclass: one column a field, nullable where None is allowed."""
+    """Arrow schema of a row dataclass: one column a field, nullable where None is allowed.
+
+    `ManifestRow.kept` has no column of its own: see `manifest_schema`.
+    """
     columns = []
     for name, hint in typing.get_type_hints(row_type).items():
+        if hint == dict[str, str]:
+            continue
         nullable = isinstance(hint, types.UnionType)
         inner = next(t for t in typing.get_args(hint) if t is not type(None)) if nullable else hint
         columns.append(pa.field(name, _ARROW[inner], nullable=nullable))
@@ -47,6 +53,41 @@ def arrow_schema(row_type: type) -> Any:
 
 MANIFEST_SCHEMA = arrow_schema(ManifestRow)
 REJECTS_SCHEMA = arrow_schema(RejectRow)
+_MANIFEST_COLUMNS = frozenset(MANIFEST_SCHEMA.names)
+
+
+def manifest_schema(kept_columns: Iterable[str] = ()) -> Any:
+    """`MANIFEST_SCHEMA` with a column of text for each kept column of the listing, at the end."""
+    kept = [pa.field(name, _KEPT_COLUMN) for name in kept_columns]
+    return pa.schema([*MANIFEST_SCHEMA, *kept])
+
+
+def check_kept_columns(names: Iterable[str]) -> None:
+    """Refuse to keep columns of a listing under names that the manifest has.
+
+    Raises:
+        ConfigError: As said.
+    """
+    for name in names:
+        if name.lower() in _MANIFEST_COLUMNS:
+            raise ConfigError(
+                f"--keep-column {name!r}: the manifest has a column of that name already; rename "
+                "the column in the listing"
+            )
+
+
+def manifest_row(values: dict[str, Any]) -> ManifestRow:
+    """The row of a table's values by column; columns that are not its own are the kept ones."""
+    own = {name: value for name, value in values.items() if name in _MANIFEST_COLUMNS}
+    kept = {n: v for n, v in values.items() if n not in own and v is not None}
+    return ManifestRow(**own, kept=kept)
+
+
+def _as_values(row: ManifestRow | RejectRow) -> dict[str, Any]:
+    values = asdict(row)
+    return {**values, **values.pop("kept", {})}
+
+
 OPTIONAL_COLUMNS = frozenset(
     field.name
     for row_type in (ManifestRow, RejectRow)
@@ -76,7 +117,7 @@ class TableWriter:
     def append(self, rows: Iterable[ManifestRow | RejectRow]) -> None:
         """Add `rows` behind those before."""
         self._tables.append(
-            pa.Table.from_pylist([asdict(row) for row in rows], schema=self._schema)
+            pa.Table.from_pylist([_as_values(row) for row in rows], schema=self._schema)
         )
         if sum(table.num_rows for table in self._tables) >= ROWS_A_GROUP:
             self._write()

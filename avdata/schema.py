@@ -23,7 +23,7 @@ The origin of the media clock is the start that the container states, if that is
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -128,12 +128,16 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ToneMap = Literal["none", "hable"]
+
+
 class VideoSpec(Spec):
     """How stored frames are made."""
 
     fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] = 16.0
     """Stored frames per second; frame k shows the picture nearest to k / fps. `native` is each
-    medium's own mean rate: then `frame_fps` of the manifest differs from row to row."""
+    file's own rate, so that every frame is stored, once where the rate is even: then `frame_fps` of
+    the manifest differs from row to row."""
     short_side_px: int = Field(default=256, ge=16, le=4096, multiple_of=2)
     """Length of the shorter side; the longer one keeps the aspect and is even. Frames of codec
     `copy` keep the size of the medium and get this one when they are read."""
@@ -148,7 +152,20 @@ class VideoSpec(Spec):
     """Distance of key frames, for codec `h264`."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "ultrafast"
     """Of x264, for codec `h264`: slower is smaller."""
+    tone_map: ToneMap = "none"
+    """For media whose transfer is PQ or HLG, which look gray and washed out as they are coded.
+    `hable`: mapped for a standard display by Hable's curve, 1000 cd/m2 becoming white. Not for
+    codec `copy`."""
     projection: Literal["flat", "equirectangular"] = "flat"
+
+    @model_validator(mode="after")
+    def _decoded_where_tone_mapped(self) -> "VideoSpec":
+        if self.codec == "copy" and self.tone_map != "none":
+            raise ValueError(
+                f"tone_map={self.tone_map!r} needs frames that are decoded: set codec to jpeg or "
+                "h264, or tone_map to none"
+            )
+        return self
 
 
 AUDIO_CHANNELS: dict[str, int] = {"mono": 1, "stereo": 2, "foa": 4}
@@ -251,6 +268,11 @@ class ClipsSpec(Spec):
     """Less than this missing at either end counts as covered: it is cut off, never a fault."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
     """Share of the span that sound and picture must both hold, else not_covered."""
+    longer_than_listed: Literal["reject", "first", "last", "accept"] = "reject"
+    """A file cut to the listed span, as its name says, that is more than 1.5 s longer than the
+    span; tools that cut at key frames add seconds before it. ``reject`` as longer_than_listed,
+    take the ``first`` or the ``last`` seconds of the file, as many as are listed, or ``accept``
+    all of the file as the clip. `excess_s` states what is too much."""
     truncated: Literal["reject", "accept"] = "reject"
     """A medium that breaks off inside the span, before its own header says it ends."""
     no_audio: Literal["reject", "silence"] = "reject"
@@ -280,6 +302,8 @@ class DatasetSpec(Spec):
     labels: tuple[str, ...]
     """All labels of the listing, sorted; a label's position is its class index."""
     labels_hash: str
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that the manifest carries as text, behind its own."""
     build_hash: str
     """Hash of listing, settings and schema: equal hashes promise equal shards."""
     listing_name: str
@@ -324,7 +348,11 @@ class BuildRecord(Spec):
     listing_sha256: str
     num_listed: int
     num_shards: int
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that were asked for by `--keep-column`."""
     config: dict[str, object]
+    being_removed: tuple[int, ...] = ()
+    """Indices of the shards that a run is removing, to build them again; empty at other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -342,6 +370,10 @@ class ListedClip:
     """None: from the start, or to the end, of the medium."""
     labels: tuple[str, ...] = ()
     split: str | None = None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the columns to keep, by name; those that are empty are left out."""
+    repair: str = ""
+    """What was done to read the row where it is damaged; empty for one read as it is."""
 
     def __post_init__(self) -> None:
         if not self.source_id:
@@ -385,6 +417,8 @@ class ClipRef:
     listed_end_s: float | None
     labels: tuple[str, ...]
     split: str | None
+    kept: dict[str, str] = field(default_factory=dict, hash=False)
+    """Cells of the kept columns, by name; those that are empty are left out."""
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key) or len(self.key) > MAX_KEY_CHARS:
@@ -520,6 +554,9 @@ class ManifestRow:
     meta_offset_bytes: int
     meta_bytes: int
     """Byte ranges of the members in the shard; 0 bytes when the set lacks the field."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Cells of `DatasetSpec.kept_columns`, by name; those that are empty are left out. In the table
+    each is a column of text, NULL where the cell is empty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,6 +46,7 @@ from avdata.build.job import BuildContext, ClipDone, ShardJob
 from avdata.build.local import run_local
 from avdata.build.on_ray import run_on_ray
 from avdata.build.plan import make_plan
+from avdata.build.rebuild import RebuildOptions
 from avdata.build.run import run_build
 from avdata.config import BuildConfig, build_settings
 from avdata.schema import ListedClip
@@ -132,6 +133,7 @@ def build_rate(job: Job, execute: Execute, *settings: str) -> tuple[float, float
         on_progress=lambda event: (
             settled.append(time.perf_counter()) if isinstance(event, ClipDone) else None
         ),
+        options=RebuildOptions(),
     )
     assert summary.ok == plan.num_listed, summary
     shutil.rmtree(out)

@@ -16,14 +16,14 @@ from avdata.atomic_writing import remove_partial_files, write_atomically
 from avdata.build.derive_config import DeriveConfig, derive_config, derived_build_hash
 from avdata.build.derive_shard import DeriveJob, derive_shard
 from avdata.build.plan import software_versions
-from avdata.build.set_tables import SetTotals, write_tables
 from avdata.errors import BuildError, ShardSetError
 from avdata.features.logmel import use_one_thread
 from avdata.locking import folder_lock
 from avdata.schema import BuildRecord, DatasetSpec, shard_name
-from avdata.shards.build_record import BUILD_NAME, DERIVED, read_build_record
+from avdata.shards.build_record import BUILD_NAME, DERIVED, read_build_record, settings_of_files
 from avdata.shards.foreign_set import is_foreign
 from avdata.shards.reader import DATASET_NAME, read_dataset_spec
+from avdata.shards.set_tables import SetTotals, write_tables
 from avdata.shards.sidecar import read_sidecar
 
 
@@ -81,9 +81,9 @@ def derive_set(
             num_listed=source.num_listed,
             num_shards=source.num_shards,
             config={
-                **(made_of.config if made_of else {}),
+                **(settings_of_files(made_of) if made_of else {}),
                 **config.model_dump(mode="json"),
-                DERIVED: {"path": str(source_dir), "set": list(assignments)},
+                DERIVED: {"path": str(source_dir.absolute()), "set": list(assignments)},
             },
         )
         claim_folder(out_dir, record)
@@ -110,7 +110,9 @@ def derive_set(
             for num_rows in run(jobs, min(num_workers, len(jobs))):
                 on_rows(num_rows)
         sidecars = (read_sidecar(out_dir, shard) for shard in shards)
-        totals = write_tables(out_dir, ((shard, None) for shard in shards), sidecars)
+        totals = write_tables(
+            out_dir, ((shard, None) for shard in shards), sidecars, source.kept_columns
+        )
         spec = _derived_spec(source, config, totals, build_hash)
         write_atomically(out_dir / DATASET_NAME, spec.model_dump_json(indent=1).encode())
     return DeriveSummary(
@@ -134,8 +136,9 @@ def claim_folder(out_dir: Path, record: BuildRecord) -> None:
         )
     if there is not None and there.build_hash != record.build_hash:
         raise BuildError(
-            f"{out_dir} holds another set: other settings, another source or other software "
-            "versions. Repeat that command to resume it, or give another --out"
+            f"{out_dir} holds another set: other settings, another source, one with other clips "
+            "than now, or other software versions. Repeat that command to resume it, or give "
+            "another --out"
         )
     write_atomically(path, record.model_dump_json(indent=1).encode())
 

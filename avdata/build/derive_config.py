@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from avdata.build.plan import software_versions
 from avdata.config import FieldsConfig, build_settings, parse_assignment
 from avdata.errors import ConfigError
+from avdata.features.logmel import check_mel_bands, empty_bands_note
 from avdata.schema import (
     SCHEMA_VERSION,
     AudioSpec,
@@ -86,6 +87,7 @@ def _check_derivable(config: DeriveConfig, source: DatasetSpec) -> None:
     _check_sound(config.audio, source.audio)
     logmel = config.logmel
     if computes_logmel(config, source) and logmel is not None:
+        check_mel_bands(logmel)
         highest_hz = config.audio.sample_rate_hz
         if logmel.sample_rate_hz > highest_hz:
             raise ConfigError(
@@ -108,6 +110,18 @@ def _check_sound(asked: AudioSpec, stored: AudioSpec) -> None:
         )
 
 
+def derive_note(source: DatasetSpec, assignments: Iterable[str]) -> str | None:
+    """Return what is worth knowing of the log-mel that `derive_config` asks for; None for nothing.
+
+    Raises:
+        ConfigError: As for `derive_config`.
+    """
+    config = derive_config(source, assignments)
+    if config.logmel is None or not computes_logmel(config, source):
+        return None
+    return empty_bands_note(config.logmel)
+
+
 def computes_sound(config: DeriveConfig, source: DatasetSpec) -> bool:
     """Whether stored sound is made again, at another rate."""
     return "audio" in config.fields and config.audio != source.audio
@@ -122,11 +136,22 @@ def computes_logmel(config: DeriveConfig, source: DatasetSpec) -> bool:
 
 
 def derived_build_hash(config: DeriveConfig, source: DatasetSpec) -> str:
-    """Hash of the source's build, the settings and the software: equal hashes, equal shards."""
+    """Hash of the source's content, the settings and the software: equal hashes, equal shards."""
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "derived_from": source.build_hash,
+        "derived_from": content_facts(source),
         "config": config.model_dump(mode="json"),
         "software": software_versions(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def content_facts(source: DatasetSpec) -> list[object]:
+    """Return what tells two states of a set apart: one build gives another when files came later
+    or changed, and its shards were built again."""
+    statistics = source.logmel_statistics
+    return [
+        source.build_hash,
+        source.num_clips,
+        statistics.model_dump(mode="json") if statistics else None,
+    ]

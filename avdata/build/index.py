@@ -96,7 +96,6 @@ def index_tars(
         BuildError: Processes do not start.
     """
     tars = find_tars(directory, out)
-    out.mkdir(parents=True, exist_ok=True)
     busy = ShardSetError(f"another `avdata index` is at work in {out}; wait for it")
     with folder_lock(out, busy=busy):
         _check_out(out)

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from avdata.atomic_writing import atomic_file, remove_partial_files, write_atomically
 from avdata.build.derive import claim_folder
+from avdata.build.derive_config import content_facts
 from avdata.build.noise_plan import ClipFacts, NoiseConfig, NoisePlan, plan_noise
 from avdata.build.noise_shard import (
     NoiseWork,
@@ -31,14 +32,14 @@ from avdata.build.noise_shard import (
     write_noisy_shards,
     write_twin_shards,
 )
-from avdata.build.set_tables import SetTotals, write_tables
 from avdata.errors import BuildError, ShardSetError
 from avdata.locking import folder_lock
 from avdata.schema import MAX_KEY_CHARS, SCHEMA_VERSION, BuildRecord, DatasetSpec, shard_name
-from avdata.shards.build_record import read_build_record
+from avdata.shards.build_record import NOISY, read_build_record, settings_of_files
 from avdata.shards.foreign_set import is_foreign
 from avdata.shards.manifest_rows import ManifestRows
 from avdata.shards.reader import DATASET_NAME, ShardSet
+from avdata.shards.set_tables import SetTotals, write_tables
 from avdata.shards.sidecar import read_sidecar
 
 NOISE_NAME = "noise.parquet"
@@ -52,9 +53,6 @@ NOISE_SCHEMA = pa.schema(
 )
 """One row a clip in the order of the manifest: does it have the sound of another clip, whose (by
 the keys of the set it was made of), and which clip of the set is the same one again, if any."""
-
-MADE_WITH_NOISE = "noise"
-"""Part of `BuildRecord.config` that says which set a noisy one was made of, and how."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +98,7 @@ def make_noisy_set(
         raise BuildError(f"--out {out_dir} is the set itself; give another folder")
     plan = plan_noise(_facts(source), config, where=str(source_dir))
     on_plan(source.spec.num_clips + len(plan.twins))
-    build_hash = _build_hash(source.spec, config)
+    build_hash = noisy_build_hash(config, source.spec)
     busy = BuildError(f"another run is at work in {out_dir}; wait for it, or give another --out")
     with folder_lock(out_dir, busy=busy):
         made_of = read_build_record(source_dir)
@@ -112,8 +110,8 @@ def make_noisy_set(
             num_listed=source.spec.num_listed + len(plan.twins),
             num_shards=num_shards,
             config={
-                **(made_of.config if made_of else {}),
-                MADE_WITH_NOISE: {"path": str(source_dir), **config.model_dump(mode="json")},
+                **(settings_of_files(made_of) if made_of else {}),
+                NOISY: {"path": str(source_dir.absolute()), **config.model_dump(mode="json")},
             },
         )
         claim_folder(out_dir, record)
@@ -150,11 +148,12 @@ def _facts(source: ShardSet) -> ClipFacts:
     )
 
 
-def _build_hash(source: DatasetSpec, config: NoiseConfig) -> str:
+def noisy_build_hash(config: NoiseConfig, source: DatasetSpec) -> str:
+    """Hash of the source's build and the settings: equal hashes, equal shards."""
     facts = {
         "schema_version": SCHEMA_VERSION,
-        "made_of": source.build_hash,
-        MADE_WITH_NOISE: config.model_dump(mode="json"),
+        "made_of": content_facts(source),
+        NOISY: config.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -182,6 +181,7 @@ def _finish(work: NoiseWork, num_shards: int) -> SetTotals:
         work.out_dir,
         ((shard, None) for shard in shards),
         (read_sidecar(work.out_dir, shard) for shard in shards),
+        work.source.spec.kept_columns,
     )
     _write_truth(work)
     spec, num_twins = work.source.spec, len(work.plan.twins)

@@ -13,6 +13,7 @@ from avdata.build.derive import num_committed_rows
 from avdata.build.derive_sample import placed_row
 from avdata.build.noise_plan import NoisePlan
 from avdata.errors import ShardSetError
+from avdata.manifest import manifest_row
 from avdata.schema import (
     AUDIO_SUFFIX,
     LOGMEL_SUFFIX,
@@ -32,10 +33,14 @@ _SOUND_COLUMNS = (
     "native_sample_rate_hz",
     "native_channels",
     "native_layout",
+    "ambisonic_form",
+    "num_audio_forms",
+    "audio_gap_s",
     "sound_missing",
     "silence_fraction",
     "clipping_fraction",
     "dual_mono",
+    "mono_loss_db",
 )
 """Facts of a manifest row that go with the sound."""
 
@@ -104,7 +109,7 @@ def write_twin_shards(work: NoiseWork) -> Iterator[int]:
 def _row_with_its_sound(work: NoiseWork, clip: int) -> ManifestRow:
     """Row of a clip with the facts of the sound that it gets; byte ranges are not yet right."""
     own, sound = work.rows.take([clip, int(work.plan.sound_of[clip])])
-    return ManifestRow(**{**own, **{name: sound[name] for name in _SOUND_COLUMNS}})
+    return manifest_row({**own, **{name: sound[name] for name in _SOUND_COLUMNS}})
 
 
 def _write_shard(

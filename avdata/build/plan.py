@@ -5,14 +5,16 @@ import json
 import math
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, overload
 
 from avdata.build.packed_rows import PackedRows, RowPacker
 from avdata.config import LIMITS_OF_THE_MACHINE, BuildConfig
 from avdata.errors import FailureReason
+from avdata.features.logmel import check_mel_bands
 from avdata.schema import (
     MAX_KEY_CHARS,
     SCHEMA_VERSION,
@@ -23,8 +25,9 @@ from avdata.schema import (
     shard_name,
 )
 
-BYTE_SHAPING_PACKAGES = ("av", "numpy", "simplejpeg", "soundfile", "torch", "torchaudio")
-"""Another version of these may give other bytes."""
+BYTE_SHAPING_PACKAGES = ("av", "numpy", "scipy", "simplejpeg", "soundfile")
+"""Another version of these may give other bytes: the packages that a worker computes and encodes
+samples with. A test holds them against what a worker imports."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +103,29 @@ class BuildPlan:
     listing_sha256: str
     """Hash of the rows as they were understood, not of the file's bytes."""
     build_hash: str
+    kept_columns: tuple[str, ...] = ()
+    """Columns of the listing that the manifest carries."""
+    repairs: dict[str, int] = field(default_factory=dict)
+    """Damaged rows that were read all the same, by what was done, most frequent first."""
 
 
-def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -> BuildPlan:
+def make_plan(
+    rows: Iterable[ListedClip | MalformedLine],
+    config: BuildConfig,
+    kept_columns: Sequence[str] = (),
+) -> BuildPlan:
     """The plan of a build: every row of the listing is in exactly one shard plan.
 
     Rows are taken one at a time and packed, so that millions of them fit in memory.
+
+    Args:
+        kept_columns: Names of the cells that `ListedClip.kept` has.
+
+    Raises:
+        ConfigError: The settings leave too many mel bands without an FFT bin.
     """
+    if "logmel" in config.fields:
+        check_mel_bands(config.logmel)
     keeper, packer = _Keeper(), RowPacker()
     for row in rows:
         packer.append(keeper.place(row))
@@ -117,7 +136,9 @@ def make_plan(rows: Iterable[ListedClip | MalformedLine], config: BuildConfig) -
         num_sources=len(keeper.num_clips),
         labels=tuple(sorted(keeper.labels)),
         listing_sha256=packed.sha256,
-        build_hash=_build_hash(packed.sha256, config),
+        build_hash=make_build_hash(packed.sha256, config, kept_columns),
+        kept_columns=tuple(kept_columns),
+        repairs=dict(keeper.repairs.most_common()),
     )
 
 
@@ -126,7 +147,10 @@ def software_versions() -> dict[str, str]:
     return {name: version(name) for name in BYTE_SHAPING_PACKAGES}
 
 
-def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
+def make_build_hash(
+    listing_sha256: str, config: BuildConfig, kept_columns: Sequence[str] = ()
+) -> str:
+    """Hash of listing, settings, schema and software: equal hashes promise equal shards."""
     settings = config.model_dump(mode="json")
     for name in LIMITS_OF_THE_MACHINE:
         del settings["limits"][name]
@@ -135,6 +159,7 @@ def _build_hash(listing_sha256: str, config: BuildConfig) -> str:
         "listing": listing_sha256,
         "config": settings,
         "software": software_versions(),
+        "kept_columns": list(kept_columns),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -148,6 +173,7 @@ class _Keeper:
 
     def __init__(self) -> None:
         self.labels: set[str] = set()
+        self.repairs = Counter[str]()
         self.num_clips = array("I")
         """Of each source."""
         self._sources: dict[bytes, int] = {}
@@ -159,6 +185,8 @@ class _Keeper:
         if isinstance(row, MalformedLine):
             return [row.line_number, f"{row.message}; line: {row.text!r}"]
         self.labels.update(row.labels)
+        if row.repair:
+            self.repairs[row.repair] += 1
         name = row.source_id
         source_index = self._sources.setdefault(_hash128(name), len(self.num_clips))
         if source_index == len(self.num_clips):
@@ -180,8 +208,10 @@ class _Keeper:
         ]
         clip = _hash128(f"{_same(start)}|{_same(end)}|{name!r}|{row.path!r}")
         first = self._first_line.setdefault(clip, row.line_number)
-        if first != row.line_number:
-            packed.append(first)
+        if first != row.line_number or row.kept:
+            packed.append(None if first == row.line_number else first)
+        if row.kept:
+            packed.append(row.kept)
         return packed
 
     def _unique_key(self, row: ListedClip) -> str:
@@ -220,6 +250,7 @@ def _unpack(row_index: int, row: list[Any]) -> ClipRef | RejectRow:
     line_number, key, source_id, source_index, clip_index, path, start, end, labels, split = row[
         :10
     ]
+    first_line = row[10] if len(row) > 10 else None
     ref = ClipRef(
         row_index=row_index,
         line_number=line_number,
@@ -232,10 +263,11 @@ def _unpack(row_index: int, row: list[Any]) -> ClipRef | RejectRow:
         listed_end_s=end,
         labels=tuple(labels),
         split=split,
+        kept=row[11] if len(row) > 11 else {},
     )
-    if len(row) == 10:
+    if first_line is None:
         return ref
-    return reject(ref, FailureReason.DUPLICATE, f"the same clip is listed on line {row[10]}")
+    return reject(ref, FailureReason.DUPLICATE, f"the same clip is listed on line {first_line}")
 
 
 def clip_key(row: ListedClip) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from avdata.build.source_files import SourceFile, describe_source
+from avdata.build.span_in_file import SpanInFile, span_in_file
 from avdata.build.verdicts import Verdicts, clip_verdicts
 from avdata.config import BuildConfig
 from avdata.decode.clip import DecodedClip, total_s
-from avdata.decode.media import media_duration_s
 from avdata.decode.with_av import decode_clip
 from avdata.errors import FailureReason, MediaError
 from avdata.features.logmel import stored_log_mel
@@ -25,10 +25,7 @@ from avdata.schema import (
 from avdata.shards.codec import encode_array, encode_audio, encode_meta
 from avdata.shards.sidecar import LogMelSums
 from avdata.shards.writer import ByteRange
-from avdata.sources.resolve import MediaResolver, ResolvedMedia
-
-TRIMMED_SLACK_S = 1.5
-"""A file shorter than the listed span plus this, and than its end, holds just the span."""
+from avdata.sources.resolve import MediaResolver
 
 NOWHERE = ByteRange(offset=0, size=0)
 
@@ -38,8 +35,8 @@ class Sample:
     """One clip, encoded."""
 
     ref: ClipRef
-    media_name: str
-    trimmed: bool
+    source: SourceFile
+    span: SpanInFile
     clip: DecodedClip
     members: dict[str, bytes]
     """Suffix -> bytes."""
@@ -69,8 +66,12 @@ class Sample:
             clip_index=ref.clip_index,
             labels=list(ref.labels),
             split=ref.split,
-            media=self.media_name,
-            trimmed=self.trimmed,
+            media=self.source.name,
+            media_bytes=self.source.num_bytes,
+            media_modified_s=self.source.modified_s,
+            trimmed=self.span.trimmed,
+            excess_s=self.span.excess_s,
+            kept=ref.kept,
             listed_start_s=ref.listed_start_s,
             listed_end_s=ref.listed_end_s,
             decoded_start_s=clip.start_s,
@@ -94,9 +95,15 @@ class Sample:
             native_height_px=video.native_height_px if video else None,
             pixel_aspect=video.pixel_aspect if video else None,
             rotation_deg=video.rotation_deg if video else None,
+            mirrored=video.mirrored if video else None,
+            interlaced=video.interlaced if video else None,
+            color_matrix=video.color.matrix if video else None,
+            color_range=video.color.range if video else None,
+            color_transfer=video.color.transfer if video else None,
             native_sample_rate_hz=audio.native_sample_rate_hz if audio else None,
             native_channels=audio.native_channels if audio else None,
             native_layout=audio.native_layout if audio else None,
+            ambisonic_form=audio.ambisonic_form if audio else None,
             num_audio_forms=audio.num_forms if audio else None,
             video_codec=video.codec if video else None,
             audio_codec=audio.codec if audio else None,
@@ -142,11 +149,12 @@ def build_sample(ref: ClipRef, *, config: BuildConfig, resolver: MediaResolver) 
         MediaError: With the reason why there is no sample.
     """
     media = resolver.resolve(ref)
-    start_s, end_s, trimmed = _span_in_file(ref, media)
+    source = describe_source(media.path, resolver)
+    span = span_in_file(ref, media, config)
     clip = decode_clip(
         media.path,
-        start_s=start_s,
-        end_s=end_s,
+        start_s=span.start_s,
+        end_s=span.end_s,
         video=config.video if config.needs_video else None,
         audio=config.audio if config.needs_audio else None,
         clips=config.clips,
@@ -168,8 +176,8 @@ def build_sample(ref: ClipRef, *, config: BuildConfig, resolver: MediaResolver) 
     check_sample(members, config.fields, config.video.codec)
     return Sample(
         ref=ref,
-        media_name=_media_name(media.path, resolver),
-        trimmed=trimmed,
+        source=source,
+        span=span,
         clip=clip,
         members=members,
         verdicts=clip_verdicts(clip, config.audio.sample_rate_hz),
@@ -177,32 +185,6 @@ def build_sample(ref: ClipRef, *, config: BuildConfig, resolver: MediaResolver) 
         num_logmel_columns=0 if logmel is None else logmel.shape[1],
         logmel_sums=None if logmel is None else LogMelSums.of(logmel),
     )
-
-
-def _span_in_file(ref: ClipRef, media: ResolvedMedia) -> tuple[float | None, float | None, bool]:
-    """Start and end within the file found, and whether that holds just the listed span.
-
-    Downloaders cut clips out and keep the video's name: then the listed times, which count from
-    the start of the whole video, do not apply to the file.
-    """
-    start_s, end_s = ref.listed_start_s, ref.listed_end_s
-    if start_s is None and end_s is None:
-        return None, None, media.trimmed
-    length_s = None if end_s is None else end_s - (start_s or 0.0)
-    trimmed = media.trimmed
-    if not trimmed and ref.path is None and start_s and end_s is not None:
-        duration_s = media_duration_s(media.path)
-        longest_s = min(end_s, end_s - start_s + TRIMMED_SLACK_S)
-        trimmed = duration_s is not None and duration_s < longest_s
-    return (0.0, length_s, True) if trimmed else (start_s, end_s, False)
-
-
-def _media_name(path: Path, resolver: MediaResolver) -> str:
-    """The file's path from the media's or the listing's folder: a moved set builds alike."""
-    for base in (resolver.media_dir, resolver.listing_dir):
-        if base is not None and path.is_relative_to(base):
-            return path.relative_to(base).as_posix()
-    return path.as_posix()
 
 
 def _log_mel(samples: np.ndarray, config: BuildConfig) -> np.ndarray:

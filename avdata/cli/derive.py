@@ -49,6 +49,7 @@ def derive(
     --set 'fields=["frames","audio"]'   leave the log-mel out
     """
     from avdata.build.derive import derive_set
+    from avdata.build.derive_config import derive_note
     from avdata.cli.progress import clip_bar
     from avdata.cores import available_cores
     from avdata.errors import ConfigError
@@ -57,9 +58,11 @@ def derive(
     if isinstance(source, str) or isinstance(out, str):
         url = source if isinstance(source, str) else out
         raise ConfigError(f"derive works on local folders, {url} is a URL; copy the set first")
-    num_listed = read_dataset_spec(source).num_listed
+    spec = read_dataset_spec(source)
+    if note := derive_note(spec, assignments):
+        click.echo(f"note: {note}", err=True)
     try:
-        with clip_bar(num_listed, "derive") as bar:
+        with clip_bar(spec.num_listed, "derive") as bar:
             summary = derive_set(
                 source,
                 out,

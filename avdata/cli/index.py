@@ -96,6 +96,7 @@ def index(
     from avdata.build.index import find_tars, index_tars
     from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
+    from avdata.locking import make_folder
     from avdata.manifest import REJECTS_NAME
     from avdata.shards.index_config import IndexConfig
 
@@ -112,6 +113,7 @@ def index(
     config = build_settings(IndexConfig, settings, assignments)
     target = out or directory
     num_tars = len(find_tars(directory, target))
+    make_folder(target)
     with clip_bar(num_tars, "index") as bar:
         bar.unit = "tar"
         summary = index_tars(directory, target, config, num_workers=num_workers, on_tar=bar.update)

@@ -65,6 +65,10 @@ def inspect(
         return
     if where is not None:
         raise click.UsageError("--where goes with --html; `avdata stats DIR --where` counts")
+    if png is not None:
+        from avdata.cli.picture_file import check_picture_name
+
+        check_picture_name(png)
     # before anything is printed: a fault leaves no half answer
     sample = open_sample(target, key) if key is not None or png is not None else None
     if png is not None:
@@ -107,6 +111,13 @@ def _write_page(
         write_atomically(path, data)
     except OSError as error:
         raise ShardSetError(f"--html {path} cannot be written: {error.strerror or error}") from None
+    if page.damaged:
+        some = ", ".join(page.damaged[:5]) + (" ..." if len(page.damaged) > 5 else "")
+        click.echo(
+            f"note: {len(page.damaged)} of the {page.num_samples} samples do not decode, their "
+            f"tiles say why: {some}; run `avdata verify {target}`",
+            err=True,
+        )
     if as_json:
         facts = {
             "html": str(path),
@@ -114,6 +125,7 @@ def _write_page(
             "num_clips": page.num_clips,
             "num_chosen": page.num_chosen,
             "num_samples": page.num_samples,
+            "damaged": page.damaged,
         }
         print(json.dumps(facts))
         return

@@ -41,6 +41,8 @@ def set_lines(directory: Path | str, summary: "SetSummary") -> list[str]:
                 f"(median {1000 * offset.median:+.1f})",
             )
         )
+    if spec.kept_columns:
+        facts.append(("kept columns", ", ".join(spec.kept_columns)))
     if summary.splits:
         splits = ", ".join(f"{name} {count}" for name, count in summary.splits.items())
         facts.append(("splits", splits))

@@ -3,10 +3,23 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avdata.errors import ShardSetError
+from avdata.errors import ConfigError, ShardSetError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+def check_picture_name(png: Path) -> None:
+    """Refuse the name of a file that would not say what it holds.
+
+    Raises:
+        ConfigError: It does not end in .png.
+    """
+    if png.suffix.lower() != ".png":
+        raise ConfigError(
+            f"--png {png}: the picture is a PNG; give a name that ends in .png, as in "
+            f"{png.with_suffix('.png') if png.name else 'picture.png'}"
+        )
 
 
 def save_picture(picture: "Image.Image", png: Path) -> None:

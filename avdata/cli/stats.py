@@ -35,21 +35,25 @@ def stats(
 ) -> None:
     """Show histograms of the verdicts on the clips in DIR, and what they suggest for training.
 
-    Without --column: silence, clipping, stillness, rates, durations and sizes, the reasons of the
-    rejected clips, and a --where for each property that training may not want.
+    Without --column: silence, clipping, stillness, gaps, damage, rates, durations and sizes, the
+    reasons of the rejected clips, and a --where for each property that training may not want.
+    Columns of text (video_codec, labels, split ...) are counted.
     """
     from dataclasses import asdict
 
+    from avdata.cli.picture_file import check_picture_name
     from avdata.cli.stats_text import stats_lines
     from avdata.shards.reader import ShardSet
     from avdata.shards.set_statistics import read_statistics
 
+    if png is not None:
+        check_picture_name(png)
     statistics = read_statistics(ShardSet(directory), columns=columns, where=where)
     if png is not None:
         from avdata.cli.picture_file import save_picture
         from avdata.shards.histograms_picture import draw_histograms
 
-        save_picture(draw_histograms(statistics.histograms), png)
+        save_picture(draw_histograms(statistics.histograms, statistics.counts), png)
     if as_json:
         facts = {"directory": str(directory), "where": where, **asdict(statistics)}
         print(json.dumps({**facts, **({"png": str(png)} if png else {})}))

@@ -6,10 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avdata.shards.quantity_text import value_text
+from avdata.shards.quantity_text import shown_text, value_text
 
 if TYPE_CHECKING:
-    from avdata.shards.histograms import Histogram
+    from avdata.shards.histograms import Histogram, TextCounts
     from avdata.shards.set_statistics import SetStatistics
     from avdata.shards.training_advice import Advice
 
@@ -19,19 +19,24 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEVELS = "▁▂▃▄▅▆▇█"
 NO_CLIP = "·"
 SPARK_CHARS = 20
+MAX_TEXT_LINES = 20
+MAX_TEXTS_A_LINE = 3
 
 
 def stats_lines(
     directory: Path | str, statistics: "SetStatistics", *, where: str | None, detailed: bool
 ) -> list[str]:
-    """Histograms, rejects and advice: a line a column, or a line a bin when `detailed`."""
+    """Histograms, counts, rejects and advice: a line per column, or per bin when `detailed`."""
     chosen = f" ({statistics.num_chosen} where {where})" if where else ""
     lines = [f"{directory}: {statistics.num_clips} clips{chosen}", ""]
     if detailed:
         for histogram in statistics.histograms:
             lines += [*bin_lines(histogram), ""]
+        for counts in statistics.counts:
+            lines += [*count_lines(counts), ""]
         return lines[:-1]
     lines += overview_lines(statistics.histograms)
+    lines += [_count_overview(counts) for counts in statistics.counts]
     lines += ["", *_wrapped(f"one in detail: avdata stats {_quoted(directory)} --column NAME")]
     if statistics.rejects:
         lines += ["", f"rejected: {statistics.num_rejected} of {statistics.num_listed} listed"]
@@ -96,6 +101,34 @@ def bin_lines(histogram: "Histogram") -> list[str]:
         bar = _bar(count / most, BAR_CHARS)
         lines.append(f"  {name:>{width}}  {bar:<{BAR_CHARS}}  {count}")
     return lines
+
+
+def count_lines(counts: "TextCounts") -> list[str]:
+    """One line a value of a column of text: the value, a bar, and how many clips have it."""
+    missing = f", {counts.num_missing} clips without" if counts.num_missing else ""
+    distinct = f"; {counts.num_distinct} different" if counts.num_distinct > 1 else ""
+    lines = [f"{counts.column}: {counts.num_values} clips{missing}{distinct}"]
+    shown = list(zip(counts.texts, counts.counts, strict=True))[:MAX_TEXT_LINES]
+    names = [shown_text(text) for text, _ in shown]
+    width = max(map(len, names), default=0)
+    for name, (_, count) in zip(names, shown, strict=True):
+        bar = _bar(count / counts.counts[0], BAR_CHARS - 8)
+        lines.append(f"  {name:<{width}}  {bar:<{BAR_CHARS - 8}}  {count}")
+    if counts.num_distinct > len(shown):
+        lines.append(f"  and {counts.num_distinct - len(shown)} more")
+    return lines
+
+
+def _count_overview(counts: "TextCounts") -> str:
+    name = f"{counts.column:<20}"
+    if not counts.num_values:
+        return f"{name}  no clip has a value"
+    most = zip(counts.texts[:MAX_TEXTS_A_LINE], counts.counts, strict=False)
+    parts = [f"{shown_text(text)} {count}" for text, count in most]
+    if counts.num_distinct > MAX_TEXTS_A_LINE:
+        parts.append(f"and {counts.num_distinct - MAX_TEXTS_A_LINE} more")
+    missing = f"  ({counts.num_missing} without)" if counts.num_missing else ""
+    return f"{name}  {', '.join(parts)}{missing}"
 
 
 def bin_names(histogram: "Histogram") -> list[str]:

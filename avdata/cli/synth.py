@@ -53,6 +53,7 @@ def synth(
     from avdata.cli.progress import clip_bar
     from avdata.config import build_settings
     from avdata.cores import available_cores
+    from avdata.locking import make_folder
     from avdata.synthetic.config import SceneConfig
     from avdata.synthetic.write_set import SetRecord, write_set
 
@@ -66,6 +67,7 @@ def synth(
         SetRecord,
         {"num_clips": num_clips, "seed": seed, "test_fraction": test_fraction, "scene": scene},
     )
+    make_folder(out)
     started_s = time.monotonic()
     num_workers = min(num_workers or available_cores(), num_clips)
     with clip_bar(num_clips, "synth") as bar:

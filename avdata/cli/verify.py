@@ -11,6 +11,8 @@ import click
 from avdata.command_line import PathOrUrl
 
 if TYPE_CHECKING:
+    from avdata.schema import BuildRecord
+    from avdata.shards.problem import Problem
     from avdata.shards.repair import Repair
     from avdata.shards.verify import VerifyReport
 
@@ -47,8 +49,8 @@ def verify(
     Lists all that is wrong, one line each, and then exits with 1.
 
     --repair deletes the sidecars of damaged shards and dataset.json, and nothing else: run the
-    same `avdata build` again, and it makes just those shards. It exits with 0 when that is all
-    that is left to do.
+    command that it prints, and that makes just those shards. Where the tables alone are damaged,
+    it writes them again. It exits with 0 when nothing else is left to do.
     """
     from avdata.errors import ConfigError
 
@@ -117,14 +119,15 @@ def _repair(
         plan = plan_repair(
             directory, decode=not quick, num_workers=num_workers, on_sample=bar.update
         )
-    if not dry_run:
-        repair(plan)
+    obstacle = _obstacle(plan)
+    left: tuple[Problem, ...] = ()
+    if not dry_run and obstacle is None:
+        left = repair(plan)
     if as_json:
-        print(_repair_as_json(plan, dry_run))
+        print(_repair_as_json(plan, dry_run, obstacle, left))
     else:
-        _print_repair(plan, dry_run)
-    left = plan.strangers or (plan.problems and (dry_run or plan.build is None))
-    if left:
+        _print_repair(plan, dry_run, obstacle, left)
+    if left or plan.strangers or (plan.problems and (dry_run or obstacle)):
         sys.exit(EXIT_PROBLEMS)
 
 
@@ -138,24 +141,50 @@ def _num_clips(directory: Path) -> int:
         return 0  # an unfinished set: its shards are hashed, no clip is looked at
 
 
-def _repair_as_json(plan: "Repair", dry_run: bool) -> str:
-    from avdata.cli.resume_command import resume_command
+def _obstacle(plan: "Repair") -> str | None:
+    """Return why no build could make again what the repair would take away."""
+    from avdata.cli.resume_command import resume_obstacle
 
+    if not plan.delete and not plan.shards:
+        return None
+    if plan.build is None:
+        return "it has no readable build.json"
+    return resume_obstacle(plan.build)
+
+
+def _repair_as_json(
+    plan: "Repair", dry_run: bool, obstacle: str | None, left: "tuple[Problem, ...]"
+) -> str:
+    from avdata.cli.resume_command import resume_command
+    from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
+
+    names = [path.name for path in plan.delete]
+    tables = [MANIFEST_NAME, REJECTS_NAME] if plan.rewrite_tables else []
+    nothing_done = dry_run or obstacle is not None
     facts = {
         "directory": str(plan.directory),
         "dry_run": dry_run,
         "problems": [asdict(problem) for problem in plan.problems],
         "rebuild": list(plan.shards),
-        "deleted": [] if dry_run else [path.name for path in plan.delete],
-        "would_delete": [path.name for path in plan.delete] if dry_run else [],
+        "deleted": [] if nothing_done else names,
+        "would_delete": names if dry_run and obstacle is None else [],
+        "rewritten": [] if nothing_done else tables,
+        "would_rewrite": tables if dry_run else [],
+        "obstacle": obstacle,
+        "left": [asdict(problem) for problem in left],
         "not_of_the_set": [problem.where for problem in plan.strangers],
-        "next": resume_command(plan.build, plan.directory) if plan.build else None,
+        "next": resume_command(plan.build, plan.directory)
+        if plan.build and obstacle is None and not plan.rewrite_tables
+        else None,
     }
     return json.dumps(facts)
 
 
-def _print_repair(plan: "Repair", dry_run: bool) -> None:
+def _print_repair(
+    plan: "Repair", dry_run: bool, obstacle: str | None, left: "tuple[Problem, ...]"
+) -> None:
     from avdata.cli.resume_command import resume_command
+    from avdata.manifest import MANIFEST_NAME, REJECTS_NAME
 
     for problem in plan.problems:
         print(problem)
@@ -165,20 +194,41 @@ def _print_repair(plan: "Repair", dry_run: bool) -> None:
             print("the build is not finished; run the same command as before:")
             print(f"  {resume_command(plan.build, plan.directory)}")
         return
-    for path in plan.delete:
-        print(f"{'would delete' if dry_run else 'deleted'} {path}")
-    if not plan.delete:
-        print("there was nothing to delete")
     for problem in plan.strangers:
         print(f"left alone: {problem.where} is not of the set; move it away")
-    if len(plan.problems) == len(plan.strangers):
-        return
-    if plan.build is None:
+    if obstacle is not None:
+        print(f"shards to build again: {', '.join(plan.shards) or 'none, only the tables'}")
         print(
-            f"{plan.directory} has no readable build.json, so no build can go on there: build the "
+            f"no build can resume in {plan.directory}: {obstacle}. Nothing was deleted; build the "
             "set again with another --out"
         )
         return
+    if plan.rewrite_tables:
+        written = "would be written" if dry_run else "were written"
+        print(
+            f"{MANIFEST_NAME} and {REJECTS_NAME} {written} again from the sidecars; every shard is "
+            "whole"
+        )
+        for problem in left:
+            print(f"the sidecars state it too: {problem}")
+        if left:
+            print("build the set again with another --out")
+        return
+    for path in plan.delete:
+        print(f"{'would delete' if dry_run else 'deleted'} {path}")
+    if len(plan.problems) == len(plan.strangers):
+        return
+    if not plan.delete:
+        print("there was nothing to delete")
     print(f"shards to build again: {', '.join(plan.shards) or 'none, only the tables'}")
-    print("then run the same command as before, from the same listing and media:")
+    assert plan.build is not None, "without build.json there is an obstacle"
+    print(_then_run(plan.build))
     print(f"  {resume_command(plan.build, plan.directory)}")
+
+
+def _then_run(record: "BuildRecord") -> str:
+    from avdata.shards.build_record import set_made_of
+
+    if set_made_of(record) is None:
+        return "then run the same command as before, from the same listing and media:"
+    return "then run the same command as before:"

@@ -14,6 +14,7 @@ video that shows their directions agree, and so do two public readers of such fi
 import logging
 from typing import Literal
 
+import av
 import numpy as np
 
 from avdata.errors import FailureReason, MediaError
@@ -47,6 +48,29 @@ MAX_DIRECTIONAL_ENERGY = 4.0
 
 _SILENT_OF_XYZ0W0 = (3, 5)
 
+LOUDSPEAKER_CODECS = ("ac3", "eac3", "dts", "truehd", "mlp")
+"""Codecs whose streams name the loudspeaker of each channel."""
+
+_OPUS_HEAD, _OPUS_FAMILY_AT, _OPUS_LOUDSPEAKERS = b"OpusHead", 18, 1
+"""Start of an Opus header, place of the channel mapping family in it, and the family of surround
+sound in Vorbis order; 2 and 3 are ambisonics, 255 says nothing.
+
+Reference: RFC 7845, section 5.1.1; RFC 8486.
+"""
+
+
+def states_loudspeakers(stream: av.AudioStream) -> bool:
+    """Whether a stream says that its channels are loudspeakers, and so no ambisonics.
+
+    The name of a layout does not: it is the default one where four channels hold AmbiX as AAC.
+    """
+    codec = stream.codec_context.codec.canonical_name
+    if codec == "opus":
+        head = bytes(stream.codec_context.extradata or b"")
+        has_family = head.startswith(_OPUS_HEAD) and len(head) > _OPUS_FAMILY_AT
+        return has_family and head[_OPUS_FAMILY_AT] == _OPUS_LOUDSPEAKERS
+    return codec in LOUDSPEAKER_CODECS
+
 
 def stated_form(
     channel_names: tuple[str, ...], order: AmbisonicOrder
@@ -61,15 +85,24 @@ def stated_form(
 
 
 def foa_form(
-    samples: np.ndarray, channel_names: tuple[str, ...], order: AmbisonicOrder
+    samples: np.ndarray,
+    channel_names: tuple[str, ...],
+    order: AmbisonicOrder,
+    *,
+    loudspeakers: bool = False,
 ) -> Literal["acn_sn3d", "fuma", "xyz0w0"]:
     """The form of first-order ambisonics that sound (n, c) has.
+
+    `loudspeakers` says that the stream names them (`states_loudspeakers`): then only settings that
+    name a form make ambisonics of it.
 
     Raises:
         MediaError: It is none that is known, or not the one that `order` names.
     """
     form = stated_form(channel_names, order)
     if form is None and order == "auto":
+        if loudspeakers:
+            raise _unsupported(channel_names, "the stream states that they are loudspeakers")
         if len(channel_names) == 4:
             return "acn_sn3d"
         if len(channel_names) == 6:
@@ -120,5 +153,6 @@ def _unsupported(channel_names: tuple[str, ...], seen: str) -> MediaError:
         f"{len(channel_names)} channels ({' '.join(channel_names)}; {seen}) are no first-order "
         "ambisonics; audio.layout='foa' takes streams that say they are ambisonic, 4 channels "
         "(acn_sn3d, or fuma if audio.ambisonic_order says so) and 6 with two silent (xyz0w0); "
-        "use audio.layout='mono' or 'stereo' for others",
+        "use audio.layout='mono' or 'stereo' for others, or name the form by audio.ambisonic_order "
+        "if the stream states it wrongly",
     )

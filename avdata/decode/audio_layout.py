@@ -13,6 +13,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import av
 
@@ -23,7 +24,7 @@ GAP_TOLERANCE_S = 0.02
 JITTER_PACKETS = 1.5
 """Where too few frames follow to agree, a time that is off by up to so many packets is jitter."""
 
-_AHEAD = 8
+_AHEAD = 20
 """Frames that must agree on a gap."""
 _AHEAD_FOR_A_TIME = 256
 """Frames without a time that are held until one has a time."""
@@ -85,6 +86,8 @@ class _Layout:
         self._num_samples = 0
         """Laid out since the run's start."""
         self._is_new = True
+        self._to_cut = 0
+        """Samples that are there already, of the next frames."""
 
     def add(self, timed: _Timed) -> Iterator[PlacedFrame]:
         if self._ahead and self._ahead[0].form != timed.form:
@@ -106,10 +109,12 @@ class _Layout:
         self._begin_run()
         assert self._start_s is not None
         first = self._ahead[0]
-        drift = self._drift()
+        drift = 0 if self._to_cut else self._drift()
         self._ahead.popleft()
         count = first.frame.samples
-        gap, skip = max(drift, 0), min(max(-drift, 0), count)
+        gap, self._to_cut = max(drift, 0), max(-drift, self._to_cut)
+        skip = min(self._to_cut, count)
+        self._to_cut -= skip
         placed = PlacedFrame(
             frame=first.frame,
             start_s=self._start_s + self._num_samples / self._rate,
@@ -133,7 +138,10 @@ class _Layout:
         self._num_samples, self._is_new = 0, True
 
     def _first_time_s(self) -> float:
-        """Start of the sound, by the first frame's time, or counted back from later ones."""
+        """Start of the audio, by the first frame's time, or counted back from later ones.
+
+        Where times wander, the middle of what they say counts.
+        """
         rate, before, starts = self._ahead[0].frame.sample_rate, 0, []
         for timed in self._ahead:
             if timed.time_s is not None:
@@ -141,8 +149,12 @@ class _Layout:
             before += timed.frame.samples
         if not starts:
             return 0.0
-        usual = statistics.median(starts)
-        return usual if abs(starts[0] - usual) > GAP_TOLERANCE_S else starts[0]
+        rises = falls = False
+        for earlier, later in combinations(starts, 2):
+            rises = rises or later - earlier > GAP_TOLERANCE_S
+            falls = falls or earlier - later > GAP_TOLERANCE_S
+        # a gap makes them rise, an overlap fall
+        return statistics.median(starts) if rises and falls else starts[0]
 
     def _drift(self) -> int:
         """Samples by which the next frame lies later than the count says, where it is no jitter."""
@@ -159,7 +171,7 @@ class _Layout:
                 drifts.append(drift)
             before += timed.frame.samples
         if len(drifts) <= _AHEAD // 2:  # the end is near: few frames can agree
-            tolerance = max(tolerance, JITTER_PACKETS * self._ahead[0].frame.samples)
+            tolerance += JITTER_PACKETS * self._ahead[0].frame.samples
         agreed = min(drifts, key=abs)
         same_side = all((drift > 0) == (now > 0) for drift in drifts)
         if not same_side or abs(agreed) <= tolerance:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avdata.frame_clock import FrameClock
+from avdata.picture_color import StatedColor
 
 Gaps = tuple[tuple[float, float], ...]
 """Spans of time [start, end) in seconds."""
@@ -82,6 +83,9 @@ class VideoFacts:
     """Decoded frames of the clip that the decoder flags as corrupt or concealed; likewise."""
     pixel_aspect: float
     rotation_deg: int
+    mirrored: bool
+    interlaced: bool
+    color: StatedColor
     codec: str
     start_s: float
     end_s: float
@@ -100,6 +104,8 @@ class AudioFacts:
     native_sample_rate_hz: int
     native_channels: int
     native_layout: str
+    ambisonic_form: str | None
+    """The form of ambisonics that the stored audio is made of; None for loudspeakers."""
     codec: str
     num_forms: int
     """Runs of one sample rate and channel layout in the clip."""

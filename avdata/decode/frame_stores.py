@@ -9,12 +9,9 @@ import numpy as np
 import simplejpeg
 
 from avdata.decode.clip import EncodedFrames, PictureVerdicts
-from avdata.decode.picture import PictureScaler
+from avdata.decode.picture import SMPTE170M, PictureScaler
 from avdata.decode.picture_watch import PictureWatch
 from avdata.schema import VideoSpec
-
-SMPTE170M = 6
-"""`AVCOL_SPC_SMPTE170M`: BT.601."""
 
 
 class ClipFrames(Protocol):

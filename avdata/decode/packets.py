@@ -28,6 +28,8 @@ PREROLL_S = 1.0
 """Read this much before a span, so that audio decoders have settled."""
 MAX_GUESSED_FRAME_S = 1.0
 """The last frame of a stream is taken to be shown at most this long where nothing says how long."""
+EVEN_SHARE = 0.02
+"""A rate is even where mean and median distance of frames differ by less than this share."""
 MAX_PRIMING_S = 0.25
 """Sound may start so much before 0: what encoders need to settle, and no player plays."""
 
@@ -198,7 +200,10 @@ class StreamPackets:
         if not self.shown:
             return None
         last_s, index = self.shown[-1]
-        duration_s = max(self._duration_s(self.packets[index]), self.typical_gap_s())
+        usual_s, rate = self.typical_gap_s(), self.rate(None)
+        if rate and abs(1 / rate - usual_s) < EVEN_SHARE * usual_s:
+            usual_s = max(usual_s, 1 / rate)  # without the rounding of a single distance
+        duration_s = max(self._duration_s(self.packets[index]), usual_s)
         if self.claimed_end_s is not None:  # durations may be damaged
             left_s = self.claimed_end_s - last_s
             duration_s = min(duration_s, max(left_s, MAX_GUESSED_FRAME_S))

@@ -34,11 +34,13 @@ class PictureRun:
         *,
         frames: ClipFrames,
         fps: float,
+        slack: float,
         skip: bool,
     ) -> None:
         """Decode all that is needed, into `frames`.
 
         Args:
+            slack: Share of its duration that a stored frame may lack at the clip's end.
             skip: Leave out pictures that are neither shown nor referred to.
 
         Raises:
@@ -57,7 +59,7 @@ class PictureRun:
         self.native = (0, 0)
         """Width and height of the first frame."""
         self._order: PlayOrder[av.VideoFrame] = PlayOrder(clock=packets.clock)
-        self._limit_s = clip.end_s - GRID_SLACK / fps
+        self._limit_s = clip.end_s - slack / fps
         skipped = _skippable(stream, packets, clip, fps) if skip else set()
         assert stream.time_base is not None
         # the stream's time base: frames that a flush brings out carry none of their own

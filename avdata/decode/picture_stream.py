@@ -26,7 +26,8 @@ from avdata.decode.picture_run import decoded
 from avdata.decode.whole_stream import MAX_GAP_S, all_packets, damaged_times
 from avdata.errors import FailureReason, MediaError
 from avdata.frame_clock import USUAL_FPS, PacketClock, PlayOrder
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_color import rgb_pixels
+from avdata.picture_geometry import frame_orientation, stored_size
 
 _RECENT_GAPS = 99
 
@@ -101,8 +102,7 @@ class UprightScaler:
         size = stored_size(
             frame.width, frame.height, pixel_aspect=self._aspect, short_side_px=short
         )
-        lies = upright_turns(frame.rotation) % 2 == 1
-        width, height = (size[1], size[0]) if lies else size
+        width, height = frame_orientation(frame).size(size)
         return max(width, 2), max(height, 2)
 
     def rgb(self, frame: av.VideoFrame, *, width_px: int, height_px: int) -> np.ndarray:
@@ -112,19 +112,11 @@ class UprightScaler:
             MediaError: The picture is larger than the limits, or of a form that cannot be scaled.
         """
         check_pixels(frame.width, frame.height, self._limits)
-        turns = upright_turns(frame.rotation)
-        lies = turns % 2 == 1
+        orientation = frame_orientation(frame)
+        width, height = orientation.size((width_px, height_px))
         with scaling_faults(frame):
-            picture = self._reformatter.reformat(
-                frame,
-                width=height_px if lies else width_px,
-                height=width_px if lies else height_px,
-                format="rgb24",
-                interpolation="AREA",
-                threads=1,
-            )
-        pixels = picture.to_ndarray()
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+            pixels = rgb_pixels(frame, self._reformatter, width_px=width, height_px=height)
+        return np.ascontiguousarray(orientation.upright(pixels))
 
 
 class _ScaledFrames:
@@ -165,7 +157,7 @@ def timed_pictures(container: InputContainer, stream: VideoStream) -> Iterator[T
         if pending is not None:
             gap_s = time_s - pending[1]
             if gap_s > MAX_GAP_S:
-                raise damaged_times("frame", pending[1], time_s)
+                raise damaged_times("picture", pending[1], time_s)
             gaps.append(gap_s)
             yield TimedPicture(frame=pending[0], start_s=pending[1], end_s=time_s)
         pending = (frame, time_s)

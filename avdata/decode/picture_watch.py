@@ -1,4 +1,4 @@
-"""Is anything to be seen in the stored pictures, and does it move?"""
+"""Verdicts on the stored frames: is anything to be seen, and does it move?"""
 
 import numpy as np
 
@@ -7,7 +7,13 @@ from avdata.decode.clip import PictureVerdicts
 WATCHED_PX = 2048
 """About so many pixels of a picture are looked at, in a regular pattern."""
 STILL_LEVELS = 0.5
-"""Mean change of luma in full range below which nothing moves: less than the noise of a camera."""
+"""Mean change of luma in full range from which on the picture moves: the noise of a camera."""
+BLOCKS_A_SIDE = 32
+"""Blocks along the short side."""
+MIN_BLOCK_PX = 4
+STILL_BLOCK_LEVELS = 1.5
+"""Mean change of a block from which on the picture moves. Key frames of a coded slide stay below, a
+speaker in a tenth of its width does not."""
 BLACK_LEVEL = 24
 """Luma in full range; a picture is black when 98 of 100 pixels are darker."""
 BLACK_SHARE = 0.98
@@ -20,33 +26,62 @@ class PictureWatch:
         scale = 219 / 255 if limited_range else 1.0
         self._black_level = (16 if limited_range else 0) + BLACK_LEVEL * scale
         self._still_levels = STILL_LEVELS * scale
-        self._seen: list[np.ndarray] = []
+        self._still_block_levels = STILL_BLOCK_LEVELS * scale
+        self._last: np.ndarray | None = None
+        self._last_sampled = np.zeros(0, np.int16)
+        self._still: list[bool] = []
+        """Whether nothing moves between two pictures; one less than pictures."""
+        self._black: list[bool] = []
         self._pictures: list[int] = []
         """Which picture each frame shows."""
 
     def add(self, luma: np.ndarray) -> None:
-        """Look at the next picture: uint8 (h, w)."""
+        """Look at the next picture: uint8 (h, w), which must not change afterwards."""
         step = max(1, round((luma.size / WATCHED_PX) ** 0.5))
-        self._seen.append(luma[::step, ::step].copy())
-        self._pictures.append(len(self._seen) - 1)
+        sampled = luma[::step, ::step].astype(np.int16)
+        dark = np.count_nonzero(sampled < self._black_level)
+        self._black.append(bool(dark >= BLACK_SHARE * sampled.size))
+        if self._last is not None:
+            change = np.abs(sampled - self._last_sampled).mean()
+            still = change < self._still_levels and (
+                largest_block_change(self._last, luma) < self._still_block_levels
+            )
+            self._still.append(bool(still))
+        self._last, self._last_sampled = luma, sampled
+        self._pictures.append(len(self._black) - 1)
 
     def repeat(self) -> None:
         """The same picture is stored once more."""
-        self._pictures.append(len(self._seen) - 1)
+        self._pictures.append(len(self._black) - 1)
 
     def verdicts(self, num_frames: int) -> PictureVerdicts:
-        """What was seen in the first `num_frames` frames.
+        """Return what was seen in the first `num_frames` frames.
 
         A picture that is stored twice is black twice, and no sign of standing still.
         """
         shown = self._pictures[:num_frames]
         if not shown:
             return PictureVerdicts(still_fraction=None, black_frames=np.zeros(0, bool))
-        seen = np.stack(self._seen[: shown[-1] + 1])
-        seen = seen.reshape(len(seen), -1)
-        dark = (seen < self._black_level).sum(1, dtype=np.int64)
-        change = np.abs(np.diff(seen.astype(np.int16), axis=0)).mean(1)
+        still = self._still[: shown[-1]]
         return PictureVerdicts(
-            still_fraction=float((change < self._still_levels).mean()) if len(change) else None,
-            black_frames=(dark >= BLACK_SHARE * seen.shape[1])[shown],
+            still_fraction=float(np.mean(still)) if still else None,
+            black_frames=np.array(self._black)[shown],
         )
+
+
+def largest_block_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the largest mean change of luma in a square block, by every second line.
+
+    Args:
+        before: uint8 (h, w). `after` likewise.
+    """
+    side = max(MIN_BLOCK_PX, round(min(before.shape) / BLOCKS_A_SIDE / 2) * 2)
+    rows, columns = before.shape[0] // side, before.shape[1] // side
+    if not rows or not columns:
+        return float(np.abs(before.astype(np.int16) - after).mean())
+    whole = slice(0, rows * side, 2), slice(0, columns * side)
+    a, b = before[whole], after[whole]
+    change = np.maximum(a, b) - np.minimum(a, b)
+    lines = change.reshape(rows, side // 2, -1).sum(1, dtype=np.uint32)
+    blocks = lines.reshape(rows, columns, side).sum(2)
+    return float(blocks.max() / (side * side / 2))

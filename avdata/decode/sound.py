@@ -69,6 +69,8 @@ class Sound:
     """At least one."""
     gaps_s: tuple[tuple[float, float], ...]
     """[start, end) on the media clock of what is missing inside: silence stands for it."""
+    loudspeakers: bool = False
+    """The stream states that its channels are loudspeakers: see `states_loudspeakers`."""
 
     @property
     def start_s(self) -> float:
@@ -106,13 +108,19 @@ def frame_times(time_base: Fraction | None) -> Callable[[av.AudioFrame], float |
     return time_s
 
 
-def laid_out(frames: Iterable[av.AudioFrame], time_base: Fraction | None = None) -> Sound | None:
+def laid_out(
+    frames: Iterable[av.AudioFrame],
+    time_base: Fraction | None = None,
+    *,
+    loudspeakers: bool = False,
+) -> Sound | None:
     """Decoded frames laid out by their times: gaps become silence, overlaps are cut.
 
     None when there are none.
 
     Args:
         time_base: See `frame_times`.
+        loudspeakers: See `Sound`.
 
     Raises:
         MediaError: CLOCK_RESTARTS.
@@ -129,7 +137,11 @@ def laid_out(frames: Iterable[av.AudioFrame], time_base: Fraction | None = None)
         runs[-1].write(placed.frame, placed.skip)
     if not runs:
         return None
-    return Sound(runs=tuple(run.waveform() for run in runs), gaps_s=tuple(gaps_s))
+    return Sound(
+        runs=tuple(run.waveform() for run in runs),
+        gaps_s=tuple(gaps_s),
+        loudspeakers=loudspeakers,
+    )
 
 
 class RunBuilder:
@@ -278,23 +290,62 @@ def stored_sound(sound: Sound, spec: AudioSpec, *, start_s: float, num_samples: 
     """
     out = np.zeros((spec.num_channels, num_samples), np.int16)
     for run in sound.within(start_s, start_s + num_samples / spec.sample_rate_hz):
-        _store_run(run, spec, out, start_s=start_s)
+        _store_run(run, spec, out, start_s=start_s, loudspeakers=sound.loudspeakers)
     return out
 
 
-def _store_run(wave: Waveform, spec: AudioSpec, out: np.ndarray, *, start_s: float) -> None:
-    num_samples = out.shape[1]
+def ambisonic_form(
+    sound: Sound, spec: AudioSpec, *, start_s: float, num_samples: int
+) -> str | None:
+    """Return the form of ambisonics that `stored_sound` is made of; None for loudspeakers.
+
+    Runs of several forms are all named, as in "acn_sn3d, xyz0w0".
+
+    Raises:
+        MediaError: As for `stored_sound`.
+    """
+    forms = [
+        _form(
+            run,
+            _wanted(run, spec, start_s=start_s, num_samples=num_samples),
+            spec,
+            loudspeakers=sound.loudspeakers,
+        )
+        for run in sound.within(start_s, start_s + num_samples / spec.sample_rate_hz)
+    ]
+    return ", ".join(dict.fromkeys(form for form in forms if form is not None)) or None
+
+
+def _form(
+    wave: Waveform, samples: np.ndarray, spec: AudioSpec, *, loudspeakers: bool
+) -> str | None:
+    names, order = wave.channel_names, spec.ambisonic_order
+    if spec.layout == "foa":
+        return foa_form(samples, names, order, loudspeakers=loudspeakers)
+    return stated_form(names, order)
+
+
+def _wanted(wave: Waveform, spec: AudioSpec, *, start_s: float, num_samples: int) -> np.ndarray:
+    """The native samples (n, c) of `num_samples` stored ones from `start_s` of the media clock."""
     first = round((start_s - wave.start_s) * wave.sample_rate_hz)
     count = -(-num_samples * wave.sample_rate_hz // spec.sample_rate_hz)
-    samples, names = wave.samples[max(first, 0) : max(first + count, 0)], wave.channel_names
-    form = (
-        foa_form(samples, names, spec.ambisonic_order)
-        if spec.layout == "foa"
-        else stated_form(names, spec.ambisonic_order)
-    )
+    return wave.samples[max(first, 0) : max(first + count, 0)]
+
+
+def _store_run(
+    wave: Waveform,
+    spec: AudioSpec,
+    out: np.ndarray,
+    *,
+    start_s: float,
+    loudspeakers: bool = False,
+) -> None:
+    num_samples = out.shape[1]
+    samples = _wanted(wave, spec, start_s=start_s, num_samples=num_samples)
+    form = _form(wave, samples, spec, loudspeakers=loudspeakers)
     # a clip that starts before the sound starts with silence
     at = min(round(max(wave.start_s - start_s, 0.0) * spec.sample_rate_hz), num_samples)
-    mixed = mix(samples, names, spec.layout, form, mono=spec.mono)
+    mixed = mix(samples, wave.channel_names, spec.layout, form, mono=spec.mono)
     for part in _resampled(mixed, wave.sample_rate_hz, spec):
         part = part[:, : num_samples - at]
         out[:, at : at + part.shape[1]] = part

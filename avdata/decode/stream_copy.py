@@ -80,7 +80,8 @@ def copied_frames(
     """The packets as a Matroska file whose time 0 is that of its first packet.
 
     Args:
-        times_s: Of the frames that they bring out, in order.
+        times_s: Of the frames that they bring out. Frames before an edit list's start come on top:
+            the copy has no edit list.
         start_s: Of the clip.
 
     Raises:
@@ -105,7 +106,14 @@ def copied_frames(
         raise
     except (av.FFmpegError, ValueError) as error:
         raise _cannot_copy(stream, fault_text(error)) from None
-    return EncodedFrames(data=file.getvalue(), index=np.array(times_s) - start_s, offsets=[])
+    stated = packets.times_s[which.first : which.stop]
+    led_in = [
+        time_s
+        for time_s, packet in zip(stated, chosen, strict=True)
+        if time_s is not None and (packet.is_discard or time_s < times_s[0])
+    ]
+    times = sorted({*times_s, *led_in})
+    return EncodedFrames(data=file.getvalue(), index=np.array(times) - start_s, offsets=[])
 
 
 def _new_track(container: OutputContainer, stream: VideoStream) -> Stream:

@@ -23,6 +23,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from avdata.config import LimitsConfig
+from avdata.decode.ambisonics import states_loudspeakers
 from avdata.decode.clip import (
     AudioFacts,
     DecodedClip,
@@ -45,17 +46,21 @@ from avdata.decode.packets import (
     media_span,
     read_packets,
 )
-from avdata.decode.picture import PictureScaler
+from avdata.decode.picture import PictureFacts, PictureScaler, picture_facts
 from avdata.decode.picture_run import GRID_SLACK, PictureRun, decoded, one_picture
-from avdata.decode.sound import Sound, laid_out, stored_sound
+from avdata.decode.sound import Sound, ambisonic_form, laid_out, stored_sound
 from avdata.decode.stream_copy import CopyRange, copied_frames, copy_ranges, first_key_s
 from avdata.decode.verdicts import verdicts_on
 from avdata.errors import FailureReason, MediaError
 from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 MAX_NATIVE_FPS = 240.0
+MAX_UNEVEN = 4.0
+"""Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
+MAX_SLACK = 0.25
+"""Of a frame at native rate: the time base of some files is a frame."""
 
 
 def decode_clip(
@@ -232,7 +237,9 @@ class _Decoding:
                 else:
                     yield frame
 
-        sound = laid_out(frames(), self.audio.time_base)
+        sound = laid_out(
+            frames(), self.audio.time_base, loudspeakers=states_loudspeakers(self.audio)
+        )
         if sound is None:
             raise MediaError(
                 FailureReason.AUDIO_UNDECODABLE,
@@ -277,6 +284,12 @@ class _Decoding:
             native_sample_rate_hz=runs[0].sample_rate_hz,
             native_channels=len(runs[0].channel_names),
             native_layout=self.audio.layout.name,
+            ambisonic_form=ambisonic_form(
+                sound,
+                self.audio_spec,
+                start_s=start_s,
+                num_samples=round((end_s - start_s) * self.audio_spec.sample_rate_hz),
+            ),
             codec=self.audio.codec_context.name,
             num_forms=len(runs),
             clipping_fraction=verdicts.clipping_fraction,
@@ -334,11 +347,13 @@ class _Decoding:
         self.frame_gaps_s = run.lost_s
         corrupt = sum(clip.start_s <= time_s < clip.end_s for time_s in run.corrupt_s)
         self._check_bad(run.bad, len(found), "video", num_corrupt=len(run.corrupt_s))
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
-        run.picker.finish(clip.end_s - GRID_SLACK / fps)
+        slack = self._slack(found, fps)
+        count = math.floor((clip.end_s - clip.start_s) * fps + slack)
+        run.picker.finish(clip.end_s - slack / fps)
         times = run.picker.times_s[:count]
         self._check_duration(len(times) / fps)
         scaler = run.frames.scaler
+        assert scaler.facts is not None
         return (
             self._video_facts(
                 found,
@@ -348,7 +363,7 @@ class _Decoding:
                 verdicts=run.frames.verdicts(len(times)),
                 size=(scaler.width_px, scaler.height_px),
                 native=run.native,
-                rotation_deg=scaler.rotation_deg,
+                facts=scaler.facts,
                 held=(start_s, end_s),
                 clock=run.clock,
                 num_dropped=run.num_dropped,
@@ -364,6 +379,9 @@ class _Decoding:
         rate = packets.rate(self.video.average_rate)
         if not rate:
             rate = float(self.video.average_rate or 1)
+        if packets.jitter_s(self.video.average_rate) and (gap_s := packets.typical_gap_s()):
+            # uneven: by the mean rate, frames that follow each other quickly would be lost
+            rate = min(max(rate, round(1 / gap_s, 6)), MAX_UNEVEN * rate)
         return min(rate, MAX_NATIVE_FPS)
 
     def _picture_run(
@@ -376,38 +394,47 @@ class _Decoding:
             pixel_aspect=self.pixel_aspect,
             color_range="full" if spec.codec == "jpeg" else "limited",
             limits=self.limits,
+            tone_map=spec.tone_map,
         )
         frames: ClipFrames
         if spec.codec == "jpeg":
             frames = JpegFrames(scaler, spec)
         else:
             frames = H264Frames(scaler, spec, fps=fps)
-        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, skip=skip)
+        slack = self._slack(packets, fps)
+        return PictureRun(self.video, packets, clip, frames=frames, fps=fps, slack=slack, skip=skip)
+
+    def _slack(self, packets: StreamPackets, fps: float) -> float:
+        """Share of a frame that the last one may lack: at native rate the rounding of times."""
+        assert self.video_spec is not None
+        if self.video_spec.fps != "native":
+            return GRID_SLACK
+        return min(max(GRID_SLACK, 2 * packets.seconds(1) * fps), MAX_SLACK)
 
     def _copied(self, packets: StreamPackets, clip: ClipSpan) -> VideoFacts:
         """Facts of a clip whose pictures are not decoded, but for its key frame."""
         assert self.video is not None and self.video_spec is not None
         which, picture = self._key_picture(packets, clip)
         fps = self._frame_rate(packets)
-        count = math.floor((clip.end_s - clip.start_s) * fps + GRID_SLACK)
+        count = math.floor((clip.end_s - clip.start_s) * fps + self._slack(packets, fps))
         times, clock = self._copied_times(packets, which)
         picks = nearest_times(times, clip.start_s, fps, count)
-        width, height = stored_size(
+        facts = picture_facts(picture)
+        size = stored_size(
             picture.width,
             picture.height,
             pixel_aspect=self.pixel_aspect,
             short_side_px=self.video_spec.short_side_px,
         )
-        lies = upright_turns(picture.rotation) % 2 == 1
         return self._video_facts(
             packets,
             frames=copied_frames(self.video, packets, which, times_s=times, start_s=clip.start_s),
             fps=fps,
             times_s=[times[i] for i in picks],
             verdicts=None,
-            size=(height, width) if lies else (width, height),
+            size=facts.orientation.size(size),
             native=(picture.width, picture.height),
-            rotation_deg=picture.rotation,
+            facts=facts,
             held=(packets.shown[0][0], packets.end_s() or 0.0),
             clock=clock,
             num_dropped=None,
@@ -460,7 +487,7 @@ class _Decoding:
         verdicts: PictureVerdicts | None,
         size: tuple[int, int],
         native: tuple[int, int],
-        rotation_deg: int,
+        facts: PictureFacts,
         held: tuple[float, float],
         clock: FrameClock,
         num_dropped: int | None,
@@ -483,7 +510,10 @@ class _Decoding:
             num_dropped=num_dropped,
             num_corrupt=num_corrupt,
             pixel_aspect=float(self.pixel_aspect),
-            rotation_deg=rotation_deg,
+            rotation_deg=facts.orientation.rotation_deg,
+            mirrored=facts.orientation.mirrored,
+            interlaced=facts.interlaced,
+            color=facts.color,
             codec=self.video.codec_context.name,
             start_s=max(held[0], self.span.start_s),
             end_s=min(held[1], self.span.end_s),

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import fft, sparse  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from avdata.errors import ConfigError
 from avdata.schema import LogMelSpec
 
 _BLOCK_COLUMNS = 128
@@ -17,6 +18,13 @@ _BLOCK_COLUMNS = 128
 _SLANEY_HZ_PER_MEL = 200 / 3
 _SLANEY_CORNER_HZ = 1000.0
 _SLANEY_MELS_PER_E = 27 / np.log(6.4)
+
+MAX_EMPTY_SHARE = 0.1
+"""Part of the mel bands that may hold no FFT bin."""
+_LEAST_WEIGHT = 1e-6
+"""A bin that counts less than this in a band is at its corner, but for rounding."""
+_MAX_DOUBLINGS = 6
+"""Lengths of the FFT that are tried for a hint."""
 
 
 def stored_log_mel(samples: np.ndarray, spec: LogMelSpec) -> np.ndarray:
@@ -85,14 +93,82 @@ def _mel_filters(spec: LogMelSpec) -> sparse.csr_array:
     Reference: torchaudio.functional.melscale_fbanks with norm=None; the Slaney scale is that of
     Slaney, Auditory Toolbox, 1998.
     """
-    bins_hz = np.linspace(0, spec.sample_rate_hz // 2, spec.n_fft // 2 + 1)
-    ends = _mel_of_hz(np.array([spec.fmin_hz, spec.fmax_hz]), spec.mel_scale)
-    corners_hz = _hz_of_mel(np.linspace(ends[0], ends[1], spec.num_mels + 2), spec.mel_scale)
+    bins_hz, corners_hz = _bins_hz(spec), _corners_hz(spec)
     distance = bins_hz[None, :] - corners_hz[:, None]
     width = np.diff(corners_hz)[:, None]
     rising, falling = distance[:-2] / width[:-1], -distance[2:] / width[1:]
     triangles = np.maximum(0, np.minimum(rising, falling))
     return sparse.csr_array(triangles.astype(np.float32))
+
+
+def _bins_hz(spec: LogMelSpec) -> np.ndarray:
+    """Frequencies of the FFT bins, float64 (n_fft / 2 + 1,)."""
+    return np.linspace(0, spec.sample_rate_hz // 2, spec.n_fft // 2 + 1)
+
+
+def _corners_hz(spec: LogMelSpec) -> np.ndarray:
+    """Corners of the triangles, float64 (mels + 2,): band k reaches from corner k to k + 2."""
+    ends = _mel_of_hz(np.array([spec.fmin_hz, spec.fmax_hz]), spec.mel_scale)
+    return _hz_of_mel(np.linspace(ends[0], ends[1], spec.num_mels + 2), spec.mel_scale)
+
+
+def empty_mel_bands(spec: LogMelSpec) -> tuple[int, ...]:
+    """Return the mel bands that hold no FFT bin: they are the floor in every clip.
+
+    Low bands are narrow, and can lie between two bins. None where `filterbank` has no mel bands.
+    """
+    if spec.filterbank != "mel":
+        return ()
+    bins_hz, corners_hz = _bins_hz(spec), _corners_hz(spec)
+    slack_hz = _LEAST_WEIGHT * np.diff(corners_hz)
+    first = np.searchsorted(bins_hz, corners_hz[:-2] + slack_hz[:-1], side="left")
+    stop = np.searchsorted(bins_hz, corners_hz[2:] - slack_hz[1:], side="right")
+    return tuple(np.flatnonzero(stop <= first).tolist())
+
+
+def empty_bands_note(spec: LogMelSpec) -> str | None:
+    """Return a sentence about the mel bands without an FFT bin; None where there are none."""
+    empty = empty_mel_bands(spec)
+    if not empty:
+        return None
+    some = ", ".join(map(str, empty[:5])) + (" ..." if len(empty) > 5 else "")
+    word, hold = ("band", "holds") if len(empty) == 1 else ("bands", "hold")
+    return (
+        f"{len(empty)} of {spec.num_mels} mel bands {hold} no bin of the FFT ({word} {some}) and "
+        f"will be log_floor in every clip; {_without_empty_bands(spec)}"
+    )
+
+
+def check_mel_bands(spec: LogMelSpec) -> None:
+    """Refuse settings that leave more than a tenth of the mel bands without an FFT bin.
+
+    Raises:
+        ConfigError: With the number of such bands, and settings that leave none empty.
+    """
+    if len(empty_mel_bands(spec)) > MAX_EMPTY_SHARE * spec.num_mels:
+        raise ConfigError(
+            f"logmel: {empty_bands_note(spec)}. At most {100 * MAX_EMPTY_SHARE:g} % of the bands "
+            "may be empty"
+        )
+
+
+def _without_empty_bands(spec: LogMelSpec) -> str:
+    """The nearest settings that leave no band empty, as far as there are such."""
+    most = min(spec.num_mels - 1, spec.n_fft)  # a bin is in at most two bands
+    fewer = next(
+        (m for m in range(most, 0, -1) if not empty_mel_bands(_with(spec, num_mels=m))), None
+    )
+    doubled = [spec.n_fft * 2**k for k in range(1, _MAX_DOUBLINGS + 1)]
+    longer = next((n for n in doubled if not empty_mel_bands(_with(spec, n_fft=n))), None)
+    ways = [
+        *([f"logmel.num_mels={fewer}"] if fewer else []),
+        *([f"logmel.n_fft={longer}"] if longer else []),
+    ]
+    return f"{' or '.join(ways) or 'a wider range from fmin_hz to fmax_hz'} leaves none empty"
+
+
+def _with(spec: LogMelSpec, **changes: int) -> LogMelSpec:
+    return spec.model_copy(update=changes)
 
 
 def _mel_of_hz(hz: np.ndarray, scale: str) -> np.ndarray:

@@ -25,6 +25,8 @@ from avdata.storage import Location, open_location
 
 EXAMPLES = 3
 ROWS_AT_A_TIME = 8192
+NOT_COMPARED = frozenset({"key", "media_modified_s"})
+"""Joined by key; and a copy of the same media may have other times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +81,13 @@ class JoinedRows:
             there = found.is_valid().to_numpy(zero_copy_only=False)
             self.at_a = np.flatnonzero(there)
             self.at_b = found.drop_null().to_numpy().astype(np.int64)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the manifest, then those kept of the listing that both sets have."""
+        own, in_b = MANIFEST_SCHEMA.names, self._file_b.schema_arrow.names
+        kept = [n for n in self._file_a.schema_arrow.names if n not in own and n in in_b]
+        return [*own, *kept]
 
     @cached_property
     def order_changed(self) -> bool:
@@ -168,8 +177,8 @@ def changed_columns(rows: JoinedRows) -> tuple[ColumnChange, ...]:
     """Columns with other values for clips of both sets, in the manifest's order."""
     return tuple(
         change
-        for name in MANIFEST_SCHEMA.names
-        if name != "key" and (change := _change(rows, name)) is not None
+        for name in rows.columns
+        if name not in NOT_COMPARED and (change := _change(rows, name)) is not None
     )
 
 

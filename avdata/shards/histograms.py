@@ -26,11 +26,22 @@ VERDICT_COLUMNS = (
     "clipping_fraction",
     "sound_missing",
     "dual_mono",
+    "mono_loss_db",
+    "num_audio_forms",
+    "audio_gap_s",
     "still_fraction",
     "black_fraction",
+    "interlaced",
+    "mirrored",
+    "frame_gap_s",
+    "num_dropped_frames",
+    "num_corrupt_frames",
+    "num_bad_packets",
+    "num_skipped_packets",
     "native_fps",
     "native_jitter_s",
     "av_offset_s",
+    "excess_s",
     "coverage",
     "duration_s",
     "effective_duration_s",
@@ -39,7 +50,10 @@ VERDICT_COLUMNS = (
     "audio_bytes",
     "logmel_bytes",
 )
-"""Columns that are shown when none is asked for."""
+"""Columns of numbers and of yes or no that are shown when none is asked for."""
+
+VERDICT_TEXTS = ("frame_clock", "color_transfer")
+"""Columns of text that are shown when none is asked for."""
 
 COLUMNS = tuple(
     field.name
@@ -49,6 +63,17 @@ COLUMNS = tuple(
     or pa.types.is_floating(field.type)
 )
 """Columns that have a histogram: those of numbers and of yes or no."""
+
+TEXT_COLUMNS = tuple(
+    field.name
+    for field in MANIFEST_SCHEMA
+    if pa.types.is_string(field.type)
+    or (pa.types.is_list(field.type) and pa.types.is_string(field.type.value_type))
+)
+"""Columns whose values are counted: those of text and of lists of text."""
+
+MAX_TEXTS = 100
+"""Values of a column of text that are counted one by one, the most frequent ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,28 +104,40 @@ class Histogram:
         return self.num_values > 0 and self.min == self.max
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextCounts:
+    """How often each value of a column of text is there."""
+
+    column: str
+    num_values: int
+    """Clips that have a value."""
+    num_missing: int
+    """Clips for which the column has no value."""
+    num_distinct: int
+    texts: tuple[str, ...]
+    """At most `MAX_TEXTS` values, most frequent first, of equal ones in order of the alphabet."""
+    counts: tuple[int, ...]
+    """Clips that have each of `texts`: a clip counts for each element of a list."""
+
+
 def check_columns(names: Sequence[str]) -> None:
-    """Refuse names that no histogram can be made of.
+    """Refuse names of columns whose values can neither be shown as a histogram nor counted.
 
     Raises:
-        ShardSetError: A column is unknown, or neither of numbers nor of yes or no.
+        ShardSetError: A column is unknown, or holds lists of numbers.
     """
+    known = (*COLUMNS, *TEXT_COLUMNS)
     for name in names:
-        if name in COLUMNS:
+        if name in known:
             continue
-        allowed = ", ".join(difflib.get_close_matches(name, COLUMNS, n=4, cutoff=0.4) or COLUMNS)
+        allowed = ", ".join(difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known)
         if name in MANIFEST_SCHEMA.names:
             kind = MANIFEST_SCHEMA.field(name).type
             raise ShardSetError(
-                f"column {name!r} holds {kind}; histograms are of numbers and of yes or no, as "
-                f"{allowed}"
+                f"column {name!r} holds {kind}; shown are columns of numbers, of yes or no and of "
+                f"text, as {allowed}"
             )
         raise ShardSetError(f"the manifest has no column {name!r}; near it are {allowed}")
-
-
-def histograms(table: Any, names: Sequence[str]) -> tuple[Histogram, ...]:
-    """Histograms of the columns `names` of a manifest, in that order."""
-    return tuple(histogram(name, table[name]) for name in names)
 
 
 def histogram(name: str, column: Any) -> Histogram:
@@ -131,9 +168,49 @@ def histogram(name: str, column: Any) -> Histogram:
     )
 
 
+def text_counts(name: str, column: Any) -> TextCounts:
+    """Count the values of one column: an arrow array of text, or of lists of text."""
+    num_missing = column.null_count
+    values = column.drop_null()
+    if pa.types.is_list(column.type):
+        lengths = pc.list_value_length(values)
+        num_missing += int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
+        values = _each_once(values)
+    counted = pc.value_counts(values)
+    pairs = zip(
+        counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
+    )
+    ordered = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    shown = ordered[:MAX_TEXTS]
+    return TextCounts(
+        column=name,
+        num_values=len(column) - num_missing,
+        num_missing=num_missing,
+        num_distinct=len(ordered),
+        texts=tuple(text for text, _ in shown),
+        counts=tuple(count for _, count in shown),
+    )
+
+
+def _each_once(lists: Any) -> Any:
+    """Elements of all lists, each of them once a list."""
+    if isinstance(lists, pa.ChunkedArray):
+        lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], lists.type)
+    pairs = pa.table({"row": pc.list_parent_indices(lists), "text": pc.list_flatten(lists)})
+    return pairs.group_by(["row", "text"]).aggregate([])["text"]
+
+
 def unit_of(column: str) -> str:
     """Unit of a column, by the end of its name."""
-    ends = {"_s": "s", "_fps": "fps", "_bytes": "bytes", "_hz": "Hz", "_px": "px", "_deg": "deg"}
+    ends = {
+        "_s": "s",
+        "_fps": "fps",
+        "_bytes": "bytes",
+        "_hz": "Hz",
+        "_px": "px",
+        "_deg": "deg",
+        "_db": "dB",
+    }
     return next((unit for end, unit in ends.items() if column.endswith(end)), "")
 
 

@@ -5,26 +5,60 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from avdata.shards.histograms import MAX_BINS, Histogram
+from avdata.shards.histograms import MAX_BINS, Histogram, TextCounts
 from avdata.shards.picture_panels import INK, PAPER, QUIET, WAVE
-from avdata.shards.quantity_text import value_text
+from avdata.shards.quantity_text import shown_text, value_text
 
 NUM_COLUMNS = 4
 PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 360, 190
 MARGIN_PX, HEAD_PX, FOOT_PX = 24, 48, 26
+TEXT_BAR_PX, TEXT_CHARS = 18, 36
+BAR = (160, 190, 225)
+"""Light enough for text on it."""
+NO_VALUE = "no clip has a value"
 
 
-def draw_histograms(histograms: Sequence[Histogram]) -> Image.Image:
-    """RGB picture with a panel a column of the manifest."""
-    across = min(NUM_COLUMNS, max(len(histograms), 1))
-    down = math.ceil(len(histograms) / across) or 1
+def draw_histograms(
+    histograms: Sequence[Histogram], counts: Sequence[TextCounts] = ()
+) -> Image.Image:
+    """RGB picture with a panel for each column of the manifest: numbers first, then text."""
+    num_panels = len(histograms) + len(counts)
+    across = min(NUM_COLUMNS, max(num_panels, 1))
+    down = math.ceil(num_panels / across) or 1
     size_px = (across * PANEL_WIDTH_PX + MARGIN_PX, down * PANEL_HEIGHT_PX + MARGIN_PX)
     picture = Image.new("RGB", size_px, "white")
     draw = ImageDraw.Draw(picture)
-    for i, histogram in enumerate(histograms):
-        left, top = i % across * PANEL_WIDTH_PX, i // across * PANEL_HEIGHT_PX
-        _draw_panel(draw, histogram, left + MARGIN_PX, top + MARGIN_PX)
+    panels: tuple[Histogram | TextCounts, ...] = (*histograms, *counts)
+    for i, panel in enumerate(panels):
+        left = i % across * PANEL_WIDTH_PX + MARGIN_PX
+        top = i // across * PANEL_HEIGHT_PX + MARGIN_PX
+        if isinstance(panel, Histogram):
+            _draw_panel(draw, panel, left, top)
+        else:
+            _draw_counts(draw, panel, left, top)
     return picture
+
+
+def _draw_counts(draw: ImageDraw.ImageDraw, counts: TextCounts, left: int, top: int) -> None:
+    """A bar for each of the most frequent values, one below the other."""
+    small = ImageFont.load_default(size=12)
+    right = left + PANEL_WIDTH_PX - MARGIN_PX
+    bottom = top + PANEL_HEIGHT_PX - MARGIN_PX - FOOT_PX
+    draw.text((left, top), counts.column, INK, font=ImageFont.load_default(size=15))
+    missing = f", {counts.num_missing} without" if counts.num_missing else ""
+    note = f"{counts.num_distinct} different{missing}" if counts.num_values else NO_VALUE
+    draw.text((left, top + 20), note, QUIET, font=small)
+    draw.rectangle([left, top + HEAD_PX, right, bottom], PAPER)
+    for k, (text, count) in enumerate(zip(counts.texts, counts.counts, strict=True)):
+        y = top + HEAD_PX + k * TEXT_BAR_PX
+        if y + TEXT_BAR_PX > bottom:
+            rest = counts.num_distinct - k
+            draw.text((left, bottom + 6), f"and {rest} more", QUIET, font=small)
+            break
+        length = max(round((right - left) * count / counts.counts[0]), 1)
+        draw.rectangle([left, y + 2, left + length, y + TEXT_BAR_PX - 2], BAR)
+        draw.text((left + 4, y + 3), shown_text(text, TEXT_CHARS), INK, font=small)
+        draw.text((right - 4, y + 3), str(count), INK, font=small, anchor="ra")
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, histogram: Histogram, left: int, top: int) -> None:
@@ -55,7 +89,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, histogram: Histogram, left: int, top:
 def _note(histogram: Histogram) -> str:
     missing = f", {histogram.num_missing} without" if histogram.num_missing else ""
     if not histogram.num_values:
-        return "no clip has a value"
+        return NO_VALUE
     if histogram.is_bool:
         return f"yes {histogram.counts[1]}, no {histogram.counts[0]}{missing}"
     if histogram.is_constant:

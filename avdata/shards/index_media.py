@@ -22,7 +22,8 @@ from PIL import Image
 from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
 from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
-from avdata.picture_geometry import usable_aspect
+from avdata.picture_color import StatedColor, stated_color
+from avdata.picture_geometry import Orientation, frame_orientation, usable_aspect
 from avdata.shards.container_form import container_form
 from avdata.shards.foreign_sound import npy_samples, pick_audio
 from avdata.shards.video_member import PNG_MAGIC, pick_video
@@ -47,7 +48,9 @@ class VideoTrack:
     width_px: int
     height_px: int
     pixel_aspect: float
-    rotation_deg: int
+    orientation: Orientation
+    interlaced: bool
+    color: StatedColor
     codec: str
     stream_index: int
     clock: FrameClock
@@ -219,7 +222,9 @@ class _Tracks:
             width_px=first.width,
             height_px=first.height,
             pixel_aspect=float(usable_aspect(aspect)),
-            rotation_deg=first.rotation,
+            orientation=frame_orientation(first),
+            interlaced=first.interlaced_frame,
+            color=stated_color(first),
             codec=video.codec_context.name,
             stream_index=video.index,
             clock=clock,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avdata.errors import FailureReason, MediaError
-from avdata.picture_geometry import stored_size, upright_turns
+from avdata.picture_geometry import stored_size
 from avdata.schema import ManifestRow, RejectRow
 from avdata.shards.index_config import FrameKind, IndexConfig
 from avdata.shards.index_contents import LeftOut
@@ -284,7 +284,7 @@ class SampleIndexing:
             pixel_aspect=video.pixel_aspect,
             short_side_px=self.config.video.short_side_px,
         )
-        return size[::-1] if upright_turns(video.rotation_deg) % 2 else size
+        return video.orientation.size(size)
 
     def _picture_frames(self, pictures: tuple[Member, ...], sound_s: float) -> _Frames:
         sizes = {picture_size(self.read(member.where)) for member in pictures}
@@ -373,7 +373,12 @@ class SampleIndexing:
             native_width_px=video.width_px if video else frames.width_px if frames else None,
             native_height_px=video.height_px if video else frames.height_px if frames else None,
             pixel_aspect=video.pixel_aspect if video else 1.0 if frames else None,
-            rotation_deg=video.rotation_deg if video else 0 if frames else None,
+            rotation_deg=video.orientation.rotation_deg if video else 0 if frames else None,
+            mirrored=video.orientation.mirrored if video else False if frames else None,
+            interlaced=video.interlaced if video else None,
+            color_matrix=video.color.matrix if video else None,
+            color_range=video.color.range if video else None,
+            color_transfer=video.color.transfer if video else None,
             native_sample_rate_hz=sound.sample_rate_hz if sound else None,
             native_channels=sound.channels if sound else None,
             native_layout=sound.layout if sound else None,

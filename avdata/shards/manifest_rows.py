@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from avdata.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, open_parquet
+from avdata.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, manifest_row, open_parquet
 from avdata.schema import ManifestRow
 from avdata.storage import Location
 
@@ -50,21 +50,20 @@ class ManifestRows:
     def of(self, shard: str) -> list[ManifestRow]:
         """Rows of `shard` in table order; none where the manifest does not know it."""
         positions = self._positions.get(shard, np.zeros(0, np.int64))
-        return [ManifestRow(**row) for row in self.take(positions)]
+        return [manifest_row(row) for row in self.take(positions)]
 
     def take(self, positions: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Rows at `positions` of the table, as plain values."""
+        """Rows at `positions` of the table, as plain values; each row group is read once."""
         positions = np.asarray(positions, np.int64)
         if not len(positions):
             return []
-        groups = np.unique(np.searchsorted(self._group_starts, positions, side="right") - 1)
-        table = pa.concat_tables([self._group(int(group)) for group in groups])
-        first = self._group_starts[groups]
-        before = np.concatenate([[0], np.cumsum(self._group_starts[groups + 1] - first)])
-        which = np.searchsorted(first, positions, side="right") - 1
-        rows: list[dict[str, Any]] = table.take(
-            before[which] + positions - first[which]
-        ).to_pylist()
+        of_group = np.searchsorted(self._group_starts, positions, side="right") - 1
+        rows: list[dict[str, Any]] = [{}] * len(positions)
+        for group in np.unique(of_group):
+            wanted = np.flatnonzero(of_group == group)
+            table = self._group(int(group)).take(positions[wanted] - self._group_starts[group])
+            for at, row in zip(wanted, table.to_pylist(), strict=True):
+                rows[at] = row
         return rows
 
     def _group(self, group: int) -> Any:

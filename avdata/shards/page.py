@@ -19,8 +19,11 @@ from typing import Any
 import pyarrow as pa
 
 from avdata.cores import available_cores
+from avdata.errors import ShardSetError
+from avdata.manifest import manifest_row
 from avdata.schema import ManifestRow
 from avdata.shards.histograms import VERDICT_COLUMNS, histogram
+from avdata.shards.manifest_rows import ManifestRows
 from avdata.shards.page_media import SampleMedia, data_uri, read_media
 from avdata.shards.page_picks import Pick, pick_samples
 from avdata.shards.page_sections import (
@@ -34,7 +37,8 @@ from avdata.shards.reader import ShardSet
 from avdata.shards.row_facts import row_facts
 from avdata.shards.set_statistics import chosen_rows
 from avdata.shards.summary import summarize
-from avdata.shards.training_advice import advise, concerns
+from avdata.shards.training_advice import advise, advised_columns
+from avdata.storage import StorageError
 
 PAGE_CHARS = 27_000_000
 """Room for pictures and sound of all samples; samples share it evenly."""
@@ -61,6 +65,8 @@ class Page:
     num_chosen: int
     """Clips that meet the condition; all of them without one."""
     num_samples: int
+    damaged: tuple[str, ...]
+    """Keys of those that do not decode: a tile says why."""
 
 
 def make_page(
@@ -72,16 +78,17 @@ def make_page(
     """The page of a set; `on_sample` is called for each sample that is ready.
 
     Raises:
-        ShardSetError: No clip meets the condition, or a sample does not decode.
+        ShardSetError: No clip meets the condition, or a table is damaged.
         ConfigError: The condition is none.
     """
     spec = shard_set.spec
-    advised = [concern.column for concern in concerns(spec)]
-    num_clips, table = chosen_rows(shard_set, options.where, [*VERDICT_COLUMNS, *advised])
+    needed = [*VERDICT_COLUMNS, *advised_columns(spec)]
+    num_clips, table = chosen_rows(shard_set, options.where, needed)
     picks = pick_samples(table, VERDICT_COLUMNS, num_samples=options.num_samples, seed=options.seed)
     positions = table["position"].take(pa.array([pick.position for pick in picks], pa.int64()))
     samples = positions.to_pylist()
-    rows = [ManifestRow(**shard_set.manifest.slice(i, 1).to_pylist()[0]) for i in samples]
+    stored = ManifestRows(shard_set.location, shard_set.manifest["shard"])
+    rows = [manifest_row(row) for row in stored.take(samples)]
     room = min(PAGE_CHARS // max(len(samples), 1), MAX_SAMPLE_CHARS)
     media = _read_all(shard_set, samples, rows, room, on_sample)
     summary = summarize(shard_set)
@@ -107,7 +114,13 @@ def make_page(
         ),
         script=script,
     )
-    return Page(html=text, num_clips=num_clips, num_chosen=table.num_rows, num_samples=len(samples))
+    return Page(
+        html=text,
+        num_clips=num_clips,
+        num_chosen=table.num_rows,
+        num_samples=len(samples),
+        damaged=tuple(row.key for row, one in zip(rows, media, strict=True) if one.fault),
+    )
 
 
 def _read_all(
@@ -124,8 +137,13 @@ def _read_all(
             for sample, row in zip(samples, rows, strict=True)
         ]
         try:
-            for job in jobs:
-                media.append(job.result())
+            for job, row in zip(jobs, rows, strict=True):
+                try:
+                    media.append(job.result())
+                except StorageError:  # the set cannot be reached: no fault of the sample
+                    raise
+                except ShardSetError as error:
+                    media.append(SampleMedia.damaged(row, str(error)))
                 on_sample()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -143,6 +161,7 @@ def _card(pick: Pick, row: ManifestRow, media: SampleMedia) -> Card:
         source_id=row.source_id,
         duration_s=row.duration_s,
         reasons=pick.reasons,
+        fault=media.fault,
         picture=data_uri("image/jpeg", picture) if picture else None,
         picture_is="spectrogram"
         if media.thumb is None
@@ -189,6 +208,7 @@ def _media_facts(row: ManifestRow, media: SampleMedia) -> dict[str, object]:
         "labels": row.labels,
         "duration_s": row.duration_s,
         "shown_s": media.shown_s,
+        "fault": media.fault,
         "facts": row_facts(row),
         "sheet": {
             "uri": data_uri("image/jpeg", sheet.jpeg),

@@ -42,6 +42,10 @@ SPECTROGRAM_HEIGHTS_PX = (128, 256)
 SOUND_FFT = 1024
 
 
+IMPOSSIBLE = (LookupError, ArithmeticError)
+"""Met where a row of the manifest states what its sample does not hold."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sheet:
     """Frames of a clip beside each other in one JPEG, row by row."""
@@ -72,6 +76,24 @@ class SampleMedia:
     """A channel each: NUM_PEAKS pairs of int8, least and greatest, relative to the loudest."""
     peak_dbfs: float | None
     sound: Sound | None
+    fault: str | None = None
+    """Why there is nothing to show: the sample does not decode."""
+
+    @classmethod
+    def damaged(cls, row: ManifestRow, fault: str) -> "SampleMedia":
+        """Stand for a sample that does not decode."""
+        return cls(
+            shown_s=row.duration_s,
+            thumb=None,
+            thumb_size_px=None,
+            sheet=None,
+            spectrograms=(),
+            frequency_ticks=(),
+            peaks=(),
+            peak_dbfs=None,
+            sound=None,
+            fault=fault,
+        )
 
 
 def read_media(shard_set: ShardSet, sample: int, row: ManifestRow, room_chars: int) -> SampleMedia:
@@ -82,7 +104,7 @@ def read_media(shard_set: ShardSet, sample: int, row: ManifestRow, room_chars: i
     """
     try:
         return _read_media(shard_set, sample, row, round(room_chars * BYTES_A_CHAR))
-    except (*UNDECODABLE, OSError) as error:
+    except (*UNDECODABLE, *IMPOSSIBLE, OSError) as error:
         raise ShardSetError(
             f"sample {row.key} does not decode ({error}); run `avdata verify {shard_set.location}`"
         ) from None

@@ -27,6 +27,8 @@ class Card:
     duration_s: float
     reasons: tuple[str, ...]
     """Why it was picked; empty for the even pick."""
+    fault: str | None
+    """Why there is nothing to show."""
     picture: str | None
     """Address of the picture."""
     picture_is: Literal["frame", "tall or wide frame", "spectrogram"]
@@ -201,7 +203,10 @@ def _card(index: int, card: Card) -> str:
     label = ", ".join(card.labels)
     of = f", {label}" if label else ""
     title = f'<span class="label">{escape(label)}</span>' if label else ""
-    if card.picture is None:
+    if card.fault is not None:
+        fault = escape(card.fault, quote=True)
+        picture = f'<span class="no-picture" title="{fault}">does not decode</span>'
+    elif card.picture is None:
         picture = '<span class="no-picture">no picture</span>'
     else:
         what = "spectrogram" if card.picture_is == "spectrogram" else "frame from the middle"

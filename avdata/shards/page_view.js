@@ -179,6 +179,7 @@ function fillFacts(media) {
 }
 
 function notes(media) {
+  if (media.fault) return media.fault;
   const parts = [];
   if (!media.sound) parts.push("no sound stored");
   else if (media.sound.note) parts.push(`sound: ${media.sound.note}`);

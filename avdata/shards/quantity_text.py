@@ -25,6 +25,13 @@ def span_text(start_s: float | None, end_s: float | None) -> str:
     return f"[{start_s or 0.0:.4f}, {end}"
 
 
+def shown_text(text: str, num_chars: int = 40) -> str:
+    """A value of a column of text on one line, cut to `num_chars`; quoted where it is odd."""
+    if not text.isprintable() or text != text.strip() or not text:
+        text = ascii(text)
+    return text if len(text) <= num_chars else f"{text[: num_chars - 3]}..."
+
+
 def value_text(value: float, unit: str = "") -> str:
     """A value of a column with its unit; four digits are enough to look at."""
     if unit == "bytes":

@@ -3,8 +3,10 @@
 A shard counts as built by its sidecar, and a set as finished by its `dataset.json`: these are all
 that a repair deletes. Media, tars and the sidecars of good shards stay as they are.
 
-The tables are made from the sidecars again. A sidecar is believed when it agrees with its tar and
-no row of a readable table contradicts it; else its shard is built again.
+A sidecar is believed when its checksum is right and it agrees with its tar; else its shard is built
+again. Where all of them are believed and the tables are at fault, the tables alone are written
+again, at once and without media. (Sidecars of schema version 2 have no checksum: these are believed
+as long as no row of a readable table contradicts them.)
 """
 
 import hashlib
@@ -22,9 +24,11 @@ from avdata.shards.build_record import BUILD_NAME, read_build_record
 from avdata.shards.foreign_set import INDEX_MARK
 from avdata.shards.problem import Problem
 from avdata.shards.reader import DATASET_NAME, read_dataset_spec
-from avdata.shards.sidecar import read_sidecar
+from avdata.shards.set_tables import write_tables
+from avdata.shards.sidecar import FIRST_WITH_CHECKSUM, read_sidecar
 from avdata.shards.verify import VerifyReport, verify_set
 from avdata.shards.verify_shard import NO_ROW, ShardCheck, check_shard
+from avdata.shards.verify_tables import check_spec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,8 @@ class Repair:
     """Shards to build again."""
     delete: tuple[Path, ...]
     """Markers to take away, in this order."""
+    rewrite_tables: bool
+    """All shards are whole, and the tables are to be written again from the sidecars."""
     strangers: tuple[Problem, ...]
     """Shards that are not of the set: nothing is known of them, so they are not touched."""
     build: BuildRecord | None
@@ -63,6 +69,7 @@ def plan_repair(
             "`avdata index` again when the tars are whole"
         )
     spec, damage = _read_spec(directory, build)
+    rewrite_tables = False
     strangers: tuple[Problem, ...] = ()
     if spec is None:
         found = dict(_wrong_markers(directory))
@@ -74,23 +81,30 @@ def plan_repair(
         shards = tuple(
             shard
             for shard, wrong in report.of_shards.items()
-            if _contradicts_tables(wrong) or _contradicts_tar(directory, shard, spec, decode)
+            if _contradicts_tar(directory, shard, spec, decode)
+            or (spec.schema_version < FIRST_WITH_CHECKSUM and _contradicts_tables(wrong))
+        )
+        rewrite_tables = (
+            len(problems) > len(strangers) and not shards and _spec_fits_sidecars(directory, spec)
         )
     markers = [directory / sidecar_name(shard) for shard in shards]
-    if len(problems) > len(strangers):
+    if len(problems) > len(strangers) and not rewrite_tables:
         markers.insert(0, directory / DATASET_NAME)  # first: without it the set is not finished
     return Repair(
         directory=directory,
         problems=problems,
         shards=shards,
         delete=tuple(path for path in markers if path.exists()),
+        rewrite_tables=rewrite_tables,
         strangers=strangers,
         build=build,
     )
 
 
-def repair(plan: Repair) -> None:
-    """Delete the markers of `plan`.
+def repair(plan: Repair) -> tuple[Problem, ...]:
+    """Delete the markers of `plan`, or write its tables again; return what is wrong after that.
+
+    That is something only where sidecars and tables state the same impossible values.
 
     Raises:
         ShardSetError: A build is at work in the folder.
@@ -99,7 +113,40 @@ def repair(plan: Repair) -> None:
     with folder_lock(plan.directory, busy=busy):
         for path in plan.delete:
             path.unlink(missing_ok=True)
+        if plan.rewrite_tables:
+            names = _shard_names(read_dataset_spec(plan.directory))
+            write_tables(
+                plan.directory,
+                ((name, None) for name in names),
+                (read_sidecar(plan.directory, name) for name in names),
+            )
         sync_directory(plan.directory)
+    if not plan.rewrite_tables:
+        return ()
+    return tuple(
+        p for p in verify_set(plan.directory, decode=False).problems if p not in plan.strangers
+    )
+
+
+def _shard_names(spec: DatasetSpec) -> list[str]:
+    return [shard_name(index) for index in range(spec.num_shards)]
+
+
+def _spec_fits_sidecars(directory: Path, spec: DatasetSpec) -> bool:
+    """Whether `dataset.json` is whole and has the counts of the sidecars, which are all there."""
+    num_clips = num_rejected = num_columns = 0
+    for name in _shard_names(spec):
+        report = read_sidecar(directory, name)
+        assert report is not None, f"{name} was found to agree with its sidecar"
+        num_clips += len(report.rows)
+        num_rejected += len(report.rejects)
+        num_columns += report.logmel_sums.num_columns if report.logmel_sums else 0
+    counted = spec.logmel_statistics.num_columns if spec.logmel_statistics else 0
+    return not list(check_spec(spec)) and (num_clips, num_rejected, num_columns) == (
+        spec.num_clips,
+        spec.num_rejected,
+        counted,
+    )
 
 
 def _read_spec(
@@ -107,7 +154,14 @@ def _read_spec(
 ) -> tuple[DatasetSpec | None, Problem | None]:
     """The spec of a finished set; else None, and what is wrong with a spec that is there."""
     try:
-        return read_dataset_spec(directory), None
+        spec = read_dataset_spec(directory)
+        if build is None or spec.build_hash == build.build_hash:
+            return spec, None
+        return None, Problem(
+            where=f"{DATASET_NAME} build_hash",
+            seen=spec.build_hash,
+            expected=f"{build.build_hash} as in {BUILD_NAME}",
+        )
     except ShardSetError as error:
         path = directory / DATASET_NAME
         _refuse_other_version(path)
@@ -171,5 +225,5 @@ def _contradicts_tar(directory: Path, shard: str, spec: DatasetSpec, decode: boo
 
 
 def _strangers(report: VerifyReport, spec: DatasetSpec) -> tuple[Problem, ...]:
-    own = {shard_name(index) for index in range(spec.num_shards)}
+    own = set(_shard_names(spec))
     return tuple(p for p in report.of_set if p.where.endswith(".tar") and p.where not in own)

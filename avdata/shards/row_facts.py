@@ -6,6 +6,9 @@ from avdata.shards.quantity_text import span_text
 EVEN_S = 1e-5
 """Less jitter than this comes from how containers count time."""
 
+SEEN_EXCESS_S = 0.25
+"""A cut file that is longer than its span by less than this is as it should be."""
+
 
 def row_facts(row: ManifestRow) -> list[tuple[str, str]]:
     """Where a sample is from, its times, what the medium was, what is stored, its verdicts."""
@@ -14,6 +17,8 @@ def row_facts(row: ManifestRow) -> list[tuple[str, str]]:
 
 def _origin(row: ManifestRow) -> list[tuple[str, str]]:
     trimmed = ", taken as already cut to the listed span" if row.trimmed else ""
+    if row.trimmed and row.excess_s is not None and row.excess_s >= SEEN_EXCESS_S:
+        trimmed += f", {row.excess_s:.3f} s longer than it"
     facts = [
         ("media", f"{row.media}{trimmed}"),
         ("source", f"{row.source_id} (index {row.source_index}, its clip {row.clip_index})"),
@@ -21,7 +26,7 @@ def _origin(row: ManifestRow) -> list[tuple[str, str]]:
     ]
     if row.split:
         facts.append(("split", row.split))
-    return facts
+    return [*facts, *row.kept.items()]
 
 
 def _times(row: ManifestRow) -> list[tuple[str, str]]:
@@ -50,6 +55,7 @@ def _native(row: ManifestRow) -> list[tuple[str, str]]:
         uneven = row.native_jitter_s is not None and row.native_jitter_s >= EVEN_S
         jitter = f", uneven by {1000 * (row.native_jitter_s or 0):.2f} ms" if uneven else ""
         turned = f", turned by {row.rotation_deg} degrees" if row.rotation_deg else ""
+        turned += ", mirrored" if row.mirrored else ""
         wide = row.pixel_aspect is not None and abs(row.pixel_aspect - 1) > 1e-6
         aspect = f", pixels {row.pixel_aspect:.4g} wide" if wide else ""
         size = f"{row.native_width_px}x{row.native_height_px}"

@@ -12,6 +12,7 @@ for it with `is None` and `is not None`. `not` turns the False round.
     labels       'dog' in labels      len(labels) > 1         label  is the first of them
     numbers      + - * / abs()        frame_width_px / frame_height_px > 1
     flags        sound_missing        not truncated           dual_mono == True
+    kept column  class == 'dog'       `clip id` != ''         in backquotes where it is no word
     joined by    and  or  not  ( )
 """
 

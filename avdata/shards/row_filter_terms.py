@@ -5,7 +5,9 @@ nothing and its message names the part that is wrong.
 """
 
 import ast
-from collections.abc import Callable, Mapping
+import keyword
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -77,17 +79,42 @@ def _known(values: Any) -> Any:
     return pc.fill_null(values, pa.scalar(False))
 
 
+_FREE_KEYWORDS = frozenset(keyword.kwlist) - {"and", "or", "not", "in", "is"}
+"""Words that Python keeps for itself and that mean nothing in a condition."""
+_STRINGS_OR_QUOTED = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?P<quoted>[^`]+)`|(?P<word>(?<![\w.])[a-z]+\b)"""
+)
+
+
+def _with_plain_names(text: str, columns: Collection[str]) -> tuple[str, dict[str, str]]:
+    """`text` with names that Python can read for columns in backquotes or called by a keyword, and
+    these names -> columns."""
+    names: dict[str, str] = {}
+
+    def name(match: re.Match[str]) -> str:
+        column = match["quoted"] or match["word"]
+        word = match["word"]
+        if column is None or (word and not (word in columns and word in _FREE_KEYWORDS)):
+            return match[0]
+        plain = f"column_{len(names)}_"
+        names[plain] = column
+        return plain
+
+    return _STRINGS_OR_QUOTED.sub(name, text), names
+
+
 class _Reader:
     """Turns the tree of a condition into terms."""
 
     def __init__(self, text: str, schema: Any) -> None:
         self.text, self.columns = text, set[str]()
         self._types = {field.name: field.type for field in schema}
+        self._plain_text, self._names = _with_plain_names(text, self._types)
 
     def read(self) -> list[Term]:
         """The parts between the outermost `and`s."""
         try:
-            tree = ast.parse(self.text, mode="eval").body
+            tree = ast.parse(self._plain_text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = getattr(error, "msg", None) or str(error)
             raise self._fault(
@@ -105,7 +132,10 @@ class _Reader:
         return ConfigError(f"--where {shown!r} {what}")
 
     def _source(self, node: ast.AST) -> str:
-        return ast.get_source_segment(self.text, node) or ast.unparse(node)
+        text = ast.get_source_segment(self._plain_text, node) or ast.unparse(node)
+        for plain, column in self._names.items():
+            text = text.replace(plain, column)
+        return text
 
     def _flag(self, node: ast.expr) -> Term:
         """A term that is True or False."""
@@ -122,7 +152,7 @@ class _Reader:
     def _term(self, node: ast.expr) -> Term:
         match node:
             case ast.Name():
-                return self._column(node.id)
+                return self._column(self._names.get(node.id, node.id))
             case ast.Constant():
                 return self._literal(node, node.value)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd()):

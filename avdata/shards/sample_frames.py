@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avdata.errors import ShardSetError
+from avdata.picture_geometry import Orientation
 from avdata.shards.foreign_set import is_foreign
 from avdata.shards.frames_in_place import decode_into
 from avdata.shards.video_member import (
@@ -121,7 +122,9 @@ def _pictures(
         read=read_member,
         width_px=_whole(value("frame_width_px")),
         height_px=_whole(value("frame_height_px")),
-        rotation_deg=_whole(value("rotation_deg") or 0),
+        orientation=Orientation(
+            rotation_deg=_whole(value("rotation_deg") or 0), mirrored=bool(value("mirrored"))
+        ),
         start_s=float(str(value("decoded_start_s"))) if is_foreign(shards.spec) else None,
         frame_times_s=shards.frame_times_s(sample),
     )

@@ -8,12 +8,21 @@ import numpy as np
 import pyarrow as pa
 
 from avdata.errors import ShardSetError
-from avdata.manifest import MANIFEST_SCHEMA
-from avdata.shards.histograms import VERDICT_COLUMNS, Histogram, check_columns, histograms
+from avdata.shards.histograms import (
+    COLUMNS,
+    TEXT_COLUMNS,
+    VERDICT_COLUMNS,
+    VERDICT_TEXTS,
+    Histogram,
+    TextCounts,
+    check_columns,
+    histogram,
+    text_counts,
+)
 from avdata.shards.reader import ShardSet
 from avdata.shards.row_filter import RowFilter
 from avdata.shards.summary import RejectGroup, reject_groups
-from avdata.shards.training_advice import Advice, advise, concerns
+from avdata.shards.training_advice import Advice, advise, advised_columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +33,8 @@ class SetStatistics:
     num_chosen: int
     """Clips that meet the condition; all of them without one."""
     histograms: tuple[Histogram, ...]
+    counts: tuple[TextCounts, ...]
+    """Of columns of text."""
     advice: tuple[Advice, ...]
     num_listed: int
     num_rejected: int
@@ -33,22 +44,24 @@ class SetStatistics:
 def read_statistics(
     shard_set: ShardSet, *, columns: Sequence[str] = (), where: str | None = None
 ) -> SetStatistics:
-    """Histograms of `columns`, by default of all verdicts, over the clips that meet `where`.
+    """Return how `columns`, by default all verdicts, are spread over the clips that meet `where`.
 
     Reads the columns it needs and nothing else.
 
     Raises:
-        ShardSetError: A column is unknown or has no histogram, or no clip meets `where`.
+        ShardSetError: A column is unknown or holds lists of numbers, or no clip meets `where`.
         ConfigError: `where` is no condition.
     """
     check_columns(columns)
-    spec, shown = shard_set.spec, tuple(dict.fromkeys(columns)) or VERDICT_COLUMNS
-    advised = tuple(concern.column for concern in concerns(spec)) if not columns else ()
+    spec = shard_set.spec
+    shown = tuple(dict.fromkeys(columns)) or (*VERDICT_COLUMNS, *VERDICT_TEXTS)
+    advised = advised_columns(spec) if not columns else ()
     num_clips, table = chosen_rows(shard_set, where, (*shown, *advised))
     return SetStatistics(
         num_clips=num_clips,
         num_chosen=table.num_rows,
-        histograms=histograms(table, shown),
+        histograms=tuple(histogram(name, table[name]) for name in shown if name in COLUMNS),
+        counts=tuple(text_counts(name, table[name]) for name in shown if name in TEXT_COLUMNS),
         advice=advise(table, spec) if not columns else (),
         num_listed=spec.num_listed,
         num_rejected=spec.num_rejected,
@@ -63,7 +76,7 @@ def chosen_rows(shard_set: ShardSet, where: str | None, columns: Sequence[str]) 
         ShardSetError: No clip meets `where`.
         ConfigError: `where` is no condition.
     """
-    condition = RowFilter(where, MANIFEST_SCHEMA) if where is not None else None
+    condition = RowFilter(where, shard_set.manifest.schema) if where is not None else None
     needed = dict.fromkeys([*columns, *(condition.columns if condition else ())])
     num_clips, table = len(shard_set), shard_set.manifest.select(list(needed))
     table = table.append_column("position", pa.array(np.arange(num_clips)))

@@ -1,5 +1,6 @@
 """`shard-000000.json`: what a committed shard holds. Its presence means "committed"."""
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -22,6 +23,10 @@ from avdata.storage import Location, open_location
 
 _SIDECARS_AHEAD = 16
 """Of a far set: a request takes long and hardly any work."""
+
+
+FIRST_WITH_CHECKSUM = 3
+"""Sidecars of earlier schema versions state no checksum of themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +79,27 @@ class ShardReport:
 
 
 def write_sidecar(where: Path | str | Location, report: ShardReport) -> None:
-    """Commit a shard whose tar is in place."""
-    data = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(report)}, separators=(",", ":"))
-    open_location(where).write(sidecar_name(report.shard), data.encode())
+    """Commit a shard whose tar is in place.
+
+    The file states the checksum of all that follows it: a sidecar that was changed is not believed.
+    """
+    facts = {"schema_version": SCHEMA_VERSION, **asdict(report)}
+    data = json.dumps(facts, separators=(",", ":"))[1:].encode()
+    open_location(where).write(sidecar_name(report.shard), _checksum_part(data) + data)
+
+
+def _checksum_part(data: bytes) -> bytes:
+    """The start of a sidecar that goes on with `data`."""
+    return f'{{"checksum":"{hashlib.sha256(data).hexdigest()}",'.encode()
+
+
+def _check_checksum(data: bytes, checksum: object) -> None:
+    """Refuse the bytes of a sidecar that do not fit its checksum; version 2 has none."""
+    if checksum is None:
+        return
+    start = len(_checksum_part(b""))
+    if data[:start] != _checksum_part(data[start:]):
+        raise ValueError("its checksum is not that of its text")
 
 
 def read_sidecars(
@@ -115,7 +138,9 @@ def read_sidecar(where: Path | str | Location, shard: str) -> ShardReport | None
     """
     location, name = open_location(where), sidecar_name(shard)
     try:
-        data = json.loads(location.read(name))
+        stored = location.read(name)
+        data = json.loads(stored)
+        _check_checksum(stored, data.pop("checksum", None))
         check_schema_version(data.pop("schema_version", None), where=location.place(name))
         sums = data.pop("logmel_sums")
         rows = [ManifestRow(**row) for row in data.pop("rows")]

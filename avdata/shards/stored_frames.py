@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avdata.errors import ShardSetError
+from avdata.picture_geometry import Orientation
 from avdata.schema import COPY_SUFFIX, FRAMES_INDEX_SUFFIX, FRAMES_SUFFIX, H264_SUFFIX
 from avdata.shards.codec import decode_array
 from avdata.shards.stored_sample import StoredSample
@@ -73,7 +74,7 @@ def _copy(sample: StoredSample) -> StoredFrames | None:
         read=lambda offset, size: data[offset : offset + size],
         width_px=row.frame_width_px,
         height_px=row.frame_height_px,
-        rotation_deg=row.rotation_deg or 0,
+        orientation=Orientation(rotation_deg=row.rotation_deg or 0, mirrored=bool(row.mirrored)),
         start_s=-float(times_s[0]) if len(times_s) else 0.0,
         frame_times_s=np.array(row.frame_times_s, np.float32),
     )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avdata.errors import ShardSetError
+from avdata.manifest import manifest_row
 from avdata.schema import (
     AUDIO_SUFFIX,
     FIELDS,
@@ -150,7 +151,7 @@ def shard_place(target: Path | str) -> ShardPlace:
 def _from_set(shard_set: ShardSet, key: str | None) -> StoredSample:
     location = shard_set.location
     found = _pick(shard_set.keys, key, str(location))
-    row = ManifestRow(**shard_set.manifest.slice(found, 1).to_pylist()[0])
+    row = manifest_row(shard_set.manifest.slice(found, 1).to_pylist()[0])
     for sample in _samples_around(location, row, is_foreign(shard_set.spec)):
         # of third-party tars the manifest may have another key, and names the member in any case
         names = {f"{row.shard}:{sample.key}.{suffix}" for suffix in sample.members}

@@ -1,9 +1,7 @@
 """What the verdict columns of a shard set suggest for training."""
 
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +13,11 @@ MUCH = 0.9
 SOME_CLIPPING = 0.001
 LATE_S = 0.1
 SHORT_S = 1.0
+MISSED_SHARE = 0.05
+LOSS_DB = 6.0
+EXCESS_S = 1.5
+HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
+"""FFmpeg's names of PQ and HLG."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,14 +25,27 @@ class Concern:
     """A property of clips that may not be wanted in training."""
 
     column: str
-    test: str
-    """How a concerned clip compares with `limit`: ``>=``, ``<``, ``is`` or ``beyond`` (either
-    sign)."""
+    test: Literal[">=", "<", "is", "beyond", "share", "more", "among"]
+    """How a concerned clip compares with `limit`: ``>=``, ``<``, ``is``, ``beyond`` (either sign)
+    or ``share`` (more than this part of `duration_s`). Clips without a value are kept where it is
+    ``more`` (than `limit`) or ``among`` (`texts`)."""
     limit: float
     finding: str
     """Of the clips: "are silent for 90 % or more"."""
     means: str
     """What training makes of them."""
+    texts: tuple[str, ...] = ()
+    """Values of a concerned clip, for ``among``."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the test needs."""
+        return (self.column, "duration_s") if self.test == "share" else (self.column,)
+
+    @property
+    def keeps_missing(self) -> bool:
+        """Whether `where` keeps the clips without a value: `not` does, a comparison does not."""
+        return self.test in ("is", "more", "among")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +60,86 @@ class Advice:
     means: str
     where: str | None
     """The clips without this concern, as an expression for `--where`; None when it leaves none."""
+
+
+_MISSING_PARTS = (
+    Concern(
+        column="audio_gap_s",
+        test="share",
+        limit=MISSED_SHARE,
+        finding=f"miss more than {100 * MISSED_SHARE:g} % of their audio",
+        means="silence stands for the missing parts",
+    ),
+    Concern(
+        column="frame_gap_s",
+        test="share",
+        limit=MISSED_SHARE,
+        finding=f"miss more than {100 * MISSED_SHARE:g} % of their frames",
+        means="the frame before stands for the missing ones",
+    ),
+    Concern(
+        column="num_corrupt_frames",
+        test="more",
+        limit=0,
+        finding="have frames that the decoder flags as corrupt or concealed",
+        means="they show damage that the world does not",
+    ),
+    Concern(
+        column="num_dropped_frames",
+        test="more",
+        limit=0,
+        finding="have frames that could not be placed in time",
+        means="motion jumps where they are left out",
+    ),
+    Concern(
+        column="excess_s",
+        test="more",
+        limit=EXCESS_S,
+        finding=f"are from files cut {EXCESS_S:g} s or more too long",
+        means="clips.longer_than_listed chose their seconds, the label may be about others",
+    ),
+)
+
+_ODD_FORMS = (
+    Concern(
+        column="mono_loss_db",
+        test="more",
+        limit=LOSS_DB,
+        finding=f"lose more than {LOSS_DB:g} dB when their channels are mixed",
+        means="the channels cancel each other; a build with audio.mono=louder takes one of them",
+    ),
+    Concern(
+        column="num_audio_forms",
+        test="more",
+        limit=1,
+        finding="change the sample rate or the channels of their audio on the way",
+        means="bandwidth and level may change with it",
+    ),
+    Concern(
+        column="interlaced",
+        test="is",
+        limit=1,
+        finding="are interlaced",
+        means="moving edges look like combs",
+    ),
+    Concern(
+        column="frame_clock",
+        test="among",
+        limit=0,
+        texts=("rate",),
+        finding="state no times of their frames",
+        means="the stated rate stands for them, and sync may drift",
+    ),
+)
+
+_HDR = Concern(
+    column="color_transfer",
+    test="among",
+    limit=0,
+    texts=HDR_TRANSFERS,
+    finding="are coded for HDR displays (PQ or HLG)",
+    means="they look gray and washed out; a build with video.tone_map=hable maps them",
+)
 
 
 def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
@@ -112,7 +208,11 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
             finding=f"have less than {SHORT_S:g} s that is neither silent nor black",
             means="a training window hardly fits into them",
         ),
+        *_MISSING_PARTS,
+        *_ODD_FORMS,
     ]
+    if spec.video is not None and spec.video.model_dump().get("tone_map", "none") == "none":
+        found.append(_HDR)
     if spec.video is not None and spec.video.fps != "native":
         found.append(
             Concern(
@@ -126,25 +226,27 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
     return tuple(found)
 
 
+def advised_columns(spec: DatasetSpec) -> tuple[str, ...]:
+    """Columns that `advise` needs, each once."""
+    return tuple(dict.fromkeys(name for concern in concerns(spec) for name in concern.columns))
+
+
 def advise(table: Any, spec: DatasetSpec) -> tuple[Advice, ...]:
     """One piece of advice for each concern that some clip of a manifest gives.
 
-    `table` holds at least the columns of `concerns(spec)`.
+    `table` holds at least `advised_columns(spec)`.
     """
-    found = (_advice(concern, table[concern.column]) for concern in concerns(spec))
+    found = (_advice(concern, table) for concern in concerns(spec))
     return tuple(advice for advice in found if advice is not None)
 
 
-def _advice(concern: Concern, column: Any) -> Advice | None:
-    known = column.drop_null()
-    if pa.types.is_boolean(column.type):
-        known = pc.cast(known, pa.int8())
-    values = np.asarray(known.to_numpy(), np.float64)
-    count = int(np.count_nonzero(_concerned(values, concern)))
+def _advice(concern: Concern, table: Any) -> Advice | None:
+    column = table[concern.column]
+    there = np.asarray(pc.is_valid(column).to_numpy())
+    count = int(np.count_nonzero(_concerned(concern, table)))
     if not count:
         return None
-    # `not` keeps the clips without a value, a comparison does not
-    num_missing = 0 if concern.test == "is" else len(column) - len(values)
+    num_missing = 0 if concern.keeps_missing else int(np.count_nonzero(~there))
     num_left = len(column) - num_missing - count
     return Advice(
         column=concern.column,
@@ -156,19 +258,38 @@ def _advice(concern: Concern, column: Any) -> Advice | None:
     )
 
 
-def _concerned(values: np.ndarray, concern: Concern) -> np.ndarray:
-    tests: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-        ">=": operator.ge,
-        "<": operator.lt,
-        "is": operator.eq,
-        "beyond": lambda all_values, limit: np.abs(all_values) > limit,
+def _concerned(concern: Concern, table: Any) -> np.ndarray:
+    """bool (rows,): the clips that give the concern; those without a value do not."""
+    column = table[concern.column]
+    if concern.test == "among":
+        among = pc.is_in(column, value_set=pa.array(concern.texts))
+        return np.asarray(among.to_numpy(zero_copy_only=False), bool)
+    values, limit = _numbers(column), concern.limit
+    if concern.test == "share":
+        return np.asarray(values > limit * _numbers(table["duration_s"]))
+    tests: dict[str, np.ndarray] = {  # NaN is in no comparison
+        ">=": values >= limit,
+        "<": values < limit,
+        "is": values == limit,
+        "beyond": np.abs(values) > limit,
+        "more": values > limit,
     }
-    return tests[concern.test](values, concern.limit)
+    return tests[concern.test]
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """float64 values, NaN where there is none."""
+    if pa.types.is_boolean(column.type):
+        column = pc.cast(column, pa.int8())
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
 
 
 def _where(concern: Concern) -> str:
     name, limit = concern.column, f"{concern.limit:g}"
     return {
+        "share": f"{name} <= {limit} * duration_s",
+        "more": f"not {name} > {limit}",
+        "among": f"not {name} in {concern.texts!r}",
         ">=": f"{name} < {limit}",
         "<": f"{name} >= {limit}",
         "is": f"not {name}",

@@ -71,7 +71,7 @@ def verify_set(
             of_shards=found_there.of_tars,
             notes=tuple(_notes(directory)),
         )
-    tables = read_tables(directory)
+    tables = read_tables(directory, spec.kept_columns)
     problems = [*check_spec(spec), *tables.problems, *check_tables(spec, tables)]
     problems += _check_strangers(directory, spec)
     of_shards = {}

@@ -6,7 +6,7 @@ million rows.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from avdata.manifest import (
     OPTIONAL_COLUMNS,
     REJECTS_NAME,
     REJECTS_SCHEMA,
+    manifest_schema,
     read_table,
 )
 from avdata.schema import FIELDS, KEY_PATTERN, DatasetSpec, shard_name
@@ -49,13 +50,18 @@ class SetTables:
     """Why a table cannot be used."""
 
 
-def read_tables(directory: Path) -> SetTables:
-    """Both tables, as far as they can be read and have the columns of this schema version."""
+def read_tables(directory: Path, kept_columns: Sequence[str] = ()) -> SetTables:
+    """Both tables, as far as they can be read and have the columns of this schema version.
+
+    Args:
+        kept_columns: Columns of the listing that the manifest must carry as well.
+    """
+    promised = manifest_schema(kept_columns)
     problems: list[Problem] = []
     manifest, rejects = None, None
     lengths: dict[str, np.ndarray] = {}
     rows = None
-    if _has_columns(directory, MANIFEST_NAME, MANIFEST_SCHEMA, problems):
+    if _has_columns(directory, MANIFEST_NAME, promised, problems):
         try:
             manifest = read_table(directory, MANIFEST_NAME, SHORT_COLUMNS)
             lengths = list_lengths(directory / MANIFEST_NAME, LIST_COLUMNS)

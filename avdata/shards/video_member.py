@@ -24,7 +24,8 @@ from PIL import Image
 
 from avdata.frame_clock import PACKING_CODECS, in_play_order
 from avdata.media_tracks import default_track, use_one_thread
-from avdata.picture_geometry import upright_turns
+from avdata.picture_color import rgb_pixels
+from avdata.picture_geometry import Orientation
 from avdata.schema import FRAMES_INDEX_SUFFIX
 from avdata.shards.codec import decode_array_head, decode_frame
 from avdata.shards.container_form import container_form
@@ -68,7 +69,8 @@ class VideoMember:
     width_px: int
     height_px: int
     """Of the frames as they are wanted, upright."""
-    rotation_deg: int
+    orientation: Orientation
+    """As the manifest says: the container itself may state none."""
     start_s: float | None
     """Where the clip starts on the container's clock; None where the member's index says so."""
     frame_times_s: np.ndarray
@@ -298,10 +300,9 @@ class _Wanted:
         if wanted is None:
             return
         member = self._member
-        turns = upright_turns(member.rotation_deg)
-        size = (member.width_px, member.height_px)
-        picture = _rgb(frame, self._reformatter, size[::-1] if turns % 2 else size)
-        self._by_time[wanted] = np.rot90(picture, turns)
+        size = member.orientation.size((member.width_px, member.height_px))
+        picture = _rgb(frame, self._reformatter, size)
+        self._by_time[wanted] = member.orientation.upright(picture)
 
 
 def _tolerance_s(time_s: float) -> float:
@@ -323,6 +324,4 @@ def _rgb(
 ) -> np.ndarray:
     """uint8 (h, w, 3), by the matrix and range that the picture states; BT.601 without."""
     width, height = size or (frame.width, frame.height)
-    return reformatter.reformat(
-        frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1
-    ).to_ndarray()
+    return rgb_pixels(frame, reformatter, width_px=width, height_px=height)

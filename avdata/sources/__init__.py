@@ -10,14 +10,17 @@ from avdata.sources import (
     esc50,
     folder,
     hmdb51,
+    hosted,
     kinetics,
     music,
+    path_label,
     table,
     ucf101,
     vggsound,
     yt360,
 )
-from avdata.sources.listing import detect, read_listing
+from avdata.sources.columns import ListingColumns
+from avdata.sources.listing import detect, listing_columns, read_listing
 from avdata.sources.resolve import MediaResolver, ResolvedMedia
 from avdata.sources.select import LabelChoice, read_label_choice, select_rows
 from avdata.sources.source import ListedRow, Source, never
@@ -37,17 +40,21 @@ SOURCES: dict[str, Source] = {
         looks_like="header label,youtube_id,time_start,time_end,split",
         matches=kinetics.matches,
         read=kinetics.read,
+        columns=hosted.listing_columns,
+        read_keeping=kinetics.read,
     ),
     "vggsound": Source(
         looks_like="ID_000030.mp4,label or ID,30,label,split",
         matches=vggsound.matches,
         read=vggsound.read,
+        columns=hosted.listing_columns,
+        read_keeping=vggsound.read,
     ),
     "ucf101": Source(
         looks_like="trainlist01.txt with Class/v_Class_g01_c01.avi 1, or a folder of such lists",
         matches=ucf101.matches,
         read=ucf101.read,
-        instead_of="folder",
+        instead_of=("folder", "path-label"),
     ),
     "ucf101-2": Source(
         looks_like="the same folder, split 2",
@@ -63,7 +70,7 @@ SOURCES: dict[str, Source] = {
         looks_like="dive_test_split1.txt with video.avi 1, or a folder of such lists",
         matches=hmdb51.matches,
         read=hmdb51.read,
-        instead_of="folder",
+        instead_of=("folder", "path-label"),
     ),
     "hmdb51-2": Source(
         looks_like="the same folder, split 2",
@@ -79,7 +86,9 @@ SOURCES: dict[str, Source] = {
         looks_like="header filename,fold,target,category",
         matches=esc50.matches,
         read=esc50.read,
-        instead_of="table",
+        columns=esc50.columns,
+        read_keeping=esc50.read,
+        instead_of=("table",),
     ),
     "ave": Source(
         looks_like="Church bell&ID&good&0&10",
@@ -90,6 +99,8 @@ SOURCES: dict[str, Source] = {
         looks_like="header audiocap_id,youtube_id,start_time,caption",
         matches=audiocaps.matches,
         read=audiocaps.read,
+        columns=hosted.listing_columns,
+        read_keeping=audiocaps.read,
     ),
     "music": Source(
         looks_like='JSON {"videos": {"flute": ["ID"]}}',
@@ -100,13 +111,21 @@ SOURCES: dict[str, Source] = {
         looks_like="segments.txt with ID 10,29,41, or a folder of it and train.txt, test.txt",
         matches=yt360.matches,
         read=yt360.read,
-        instead_of="folder",
+        instead_of=("folder",),
+    ),
+    "path-label": Source(
+        looks_like="Class/clip.mp4 3, separated by blanks",
+        matches=path_label.matches,
+        read=path_label.read,
     ),
     "table": Source(
         looks_like="CSV, TSV or parquet with a column path (id, start_s, end_s, label, split)",
         matches=table.matches,
         read=table.read,
-        instead_of="vggsound",  # a start beside a file is its place in the upload
+        columns=table.columns,
+        read_keeping=table.read,
+        # a start beside a file is its place in the upload; a header settles what a line means
+        instead_of=("vggsound", "path-label"),
     ),
     "folder": Source(
         looks_like="a folder of CLASS/clip.mp4 or SPLIT/CLASS/clip.mp4",
@@ -120,10 +139,12 @@ __all__ = [
     "SOURCES",
     "LabelChoice",
     "ListedRow",
+    "ListingColumns",
     "MediaResolver",
     "ResolvedMedia",
     "Source",
     "detect",
+    "listing_columns",
     "read_label_choice",
     "read_listing",
     "select_rows",

@@ -4,7 +4,7 @@ The caption is the label of its clip. Lists with several captions a clip (valida
 five) give one row a clip with all its captions, in the order listed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdata.errors import ListingError
@@ -21,8 +21,8 @@ def matches(head: ListingHead) -> bool:
     return columns is not None and columns.caption is not None
 
 
-def read(path: Path) -> Iterator[ListedRow]:
-    """One row a clip of an AudioCaps list.
+def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
+    """One row a clip of an AudioCaps list, with the cells to `keep` of its first line.
 
     Raises:
         ListingError: A required column is missing, or the file cannot be opened.
@@ -35,4 +35,4 @@ def read(path: Path) -> Iterator[ListedRow]:
             f"listing {path} starts with {header.text[:200]!r}; an AudioCaps header has "
             "youtube_id, start_time and caption; add the header or choose another --format"
         )
-    return merge_events(read_columns(path, header, columns))
+    return merge_events(read_columns(path, header, columns, keep))

@@ -1,5 +1,9 @@
 """AudioSet segment lists: comment lines, then `YTID, start_seconds, end_seconds, "mid,mid"`.
 
+Spreadsheets damage such lists. What the row still says is read: an id behind "=" or an apostrophe,
+labels whose quotes are lost or misplaced, empty columns behind them, semicolons between the cells.
+An id that was replaced by an error or a number is lost, and its row malformed.
+
 Labels are listed as machine ids (`/m/09x0r`) and become display names ("Speech") in the order
 listed; an id that has no name stays as it is. There is no split and no path.
 """
@@ -11,14 +15,17 @@ from avdata.schema import ListedClip
 from avdata.sources.head import ListingHead, mostly, require_file
 from avdata.sources.packaged import audioset_names
 from avdata.sources.rows import (
+    ID_REPAIRED,
     SPREADSHEET_ERRORS,
     parse_seconds,
     parse_video_id,
     read_rows,
     split_cells,
+    undo_spreadsheet,
 )
 from avdata.sources.source import ListedRow
 
+CELLS_REPAIRED = "quotes and separators that a spreadsheet changed were put back"
 COLUMNS = "YTID, start_seconds, end_seconds, positive_labels"
 
 
@@ -48,21 +55,52 @@ def parse_line(line_number: int, text: str) -> ListedClip | None:
     """
     if _is_comment(text) or _is_header(text):
         return None
-    cells = split_cells(text)
-    if len(cells) != 4:
-        raise ValueError(
-            f"{len(cells)} columns; an AudioSet row has 4 ({COLUMNS}), the labels in quotes"
-        )
+    repairs: list[str] = []
+    try:
+        cells = split_cells(text)
+        intact = len(cells) == 4 and ";" not in "".join(cells[:3])
+        fault = None if intact else _wrong_columns(cells)
+    except ValueError as error:
+        cells, fault = [], error
+    if fault is not None:
+        cells = _repaired_cells(text) or []
+        if not cells:
+            raise fault
+        repairs.append(CELLS_REPAIRED)
     source_id, start, end, labels = cells
+    video_id = undo_spreadsheet(source_id)
+    if video_id != source_id:
+        repairs.append(ID_REPAIRED)
     names = audioset_names()
     mids = [mid for part in labels.split(",") if (mid := part.strip())]
     return ListedClip(
         line_number=line_number,
-        source_id=parse_video_id(source_id),
+        source_id=parse_video_id(video_id),
+        repair=" and ".join(repairs),
         listed_start_s=parse_seconds(start, "start_seconds"),
         listed_end_s=parse_seconds(end, "end_seconds"),
         labels=tuple([names.get(mid, mid) for mid in mids]),
     )
+
+
+def _wrong_columns(cells: list[str]) -> ValueError:
+    return ValueError(
+        f"{len(cells)} columns; an AudioSet row has 4 ({COLUMNS}), the labels in quotes"
+    )
+
+
+def _repaired_cells(text: str) -> list[str] | None:
+    """The four cells of a row whose quotes or separators a spreadsheet changed; None where what is
+    behind the times is anything else than known machine ids, as where the row is cut."""
+    delimiter = ";" if text.count(";") >= 3 else ","
+    cells = [cell.strip(' "') for cell in text.split(delimiter)]
+    while cells and not cells[-1]:
+        cells.pop()
+    mids = [mid.strip(' "') for cell in cells[3:] for mid in cell.split(",")]
+    if not mids or not audioset_names().keys() >= set(mids):
+        return None
+    times = cells[1:3] if delimiter == "," else [cell.replace(",", ".") for cell in cells[1:3]]
+    return [cells[0], *times, ",".join(mids)]
 
 
 def _is_comment(text: str) -> bool:
@@ -76,8 +114,10 @@ def _is_header(text: str) -> bool:
 
 def _has_shape(text: str) -> bool:
     try:
-        cells = split_cells(text)
+        cells = split_cells(text) if text.count('"') % 2 == 0 else []
         if len(cells) != 4 or not cells[3].startswith("/"):
+            cells = _repaired_cells(text) or []
+        if not cells:
             return False
         parse_seconds(cells[1], "start")
         parse_seconds(cells[2], "end")

@@ -12,8 +12,6 @@ HEAD_BYTES = 65536
 BOM = b"\xef\xbb\xbf"
 
 BINARY_KINDS = {
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"PK\x03\x04": "a zip or spreadsheet file; save the sheet as CSV",
 }
@@ -71,10 +69,29 @@ def require_file(path: Path, format_name: str) -> None:
             f"listing {path} is a folder and format {format_name} is a file; name the listing "
             "file, or use --format folder"
         )
-    start = read_start(path)
-    for magic in (b"\xff\xfe", b"\xfe\xff"):  # every line of it would be malformed
-        if start.startswith(magic):
-            raise ListingError(f"listing {path} is {BINARY_KINDS[magic]}")
+    refuse_utf_16(path, read_start(path))  # every line of it would be malformed
+
+
+def refuse_utf_16(path: Path, start: bytes) -> None:
+    """Refuse a listing in UTF-16 or UTF-32, with a byte-order mark or without.
+
+    Raises:
+        ListingError: It is.
+    """
+    marked = start.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
+    if marked or any(_is_text(start[:512], encoding) for encoding in ("utf-16-le", "utf-16-be")):
+        raise ListingError(f"listing {path} is UTF-16 text; save it as UTF-8")
+
+
+def _is_text(sample: bytes, encoding: str) -> bool:
+    """Whether bytes with NULs, as UTF-16 has them and UTF-8 does not, are text in `encoding`."""
+    if b"\0" not in sample:
+        return False
+    try:
+        text = sample[: len(sample) // 2 * 2].decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return text.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text)
 
 
 def read_start(path: Path) -> bytes:
@@ -102,6 +119,7 @@ def read_head(path: Path) -> ListingHead:
     if stat.S_ISDIR(status.st_mode):
         return ListingHead(path=path, is_folder=True, data=b"", lines=(), num_unreadable=0)
     data = read_start(path)
+    refuse_utf_16(path, data)
     if b"\n" not in data and b"\r" in data.rstrip(b"\r") and b"\0" not in data:
         raise ListingError(
             f"listing {path} ends its lines with carriage returns alone (old Mac); save it with "

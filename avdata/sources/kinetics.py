@@ -5,7 +5,7 @@ the test lists without a label; copies call the columns `video_id`, `start_time`
 them in another order, or separate them by tabs. `hosted.py` has all names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdata.errors import ListingError
@@ -21,8 +21,8 @@ def matches(head: ListingHead) -> bool:
     return columns is not None and columns.end is not None and columns.caption is None
 
 
-def read(path: Path) -> Iterator[ListedRow]:
-    """Rows of a Kinetics list.
+def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
+    """Rows of a Kinetics list, with the cells of the columns `keep`.
 
     Raises:
         ListingError: A required column is missing, or the file cannot be opened.
@@ -42,4 +42,4 @@ def read(path: Path) -> Iterator[ListedRow]:
             f"{', '.join(required)}, this one has not {', '.join(missing)}; add the header "
             "or choose another --format"
         )
-    return read_columns(path, header, columns)
+    return read_columns(path, header, columns, keep)

@@ -20,7 +20,7 @@ sub-folders, one level deep.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from avdata.errors import FailureReason, MediaError
@@ -39,6 +39,8 @@ the label and the split, so that a clip without a file stays cheap."""
 PREFIXES = ("", "v_")
 HOSTED_ID_CHARS = 11
 HOSTED_PREFIX = "Y"
+BY_PATH = "path"
+WHOLE = "{id}"
 
 _NAMES = FolderNames()
 """One a process, so that the shards it builds share what is known of the folders."""
@@ -51,6 +53,8 @@ class ResolvedMedia:
     path: Path
     trimmed: bool
     """The name says that the file holds just the listed span; else times are those of the file."""
+    habit: str = field(default=BY_PATH, compare=False)
+    """The name habit by which it was found."""
 
 
 class MediaResolver:
@@ -101,7 +105,9 @@ class MediaResolver:
         found = _first_file(named, stems) or _first_file(self._other_folders(named), stems)
         if found is None:
             raise _missing(self._message(clip, named=named))
-        return ResolvedMedia(path=Path(found.path), trimmed=found.stem in trimmed)
+        return ResolvedMedia(
+            path=Path(found.path), trimmed=found.stem in trimmed, habit=_habit(clip, found.stem)
+        )
 
     def _message(self, clip: ClipRef, *, named: list[str]) -> str:
         stems = trimmed_stems(clip)
@@ -150,31 +156,46 @@ class MediaResolver:
 
 def trimmed_stems(clip: ClipRef) -> tuple[str, ...]:
     """File names, without extension, that say "just the listed span", best first."""
+    return tuple(_trimmed_habits(clip))
+
+
+def name_habits(clip: ClipRef) -> tuple[str, ...]:
+    """The name habits under which the file of `clip` is looked for, best first; a path is one."""
+    if clip.path is not None:
+        return (BY_PATH,)
+    return (*dict.fromkeys(_trimmed_habits(clip).values()), WHOLE)
+
+
+def _trimmed_habits(clip: ClipRef) -> dict[str, str]:
+    """`trimmed_stems` with the habit that each is of."""
     start_s, end_s, name = clip.listed_start_s, clip.listed_end_s, clip.source_id
     if start_s is None:
-        return ()
+        return {}
     start, start_ms = _whole(start_s), _whole(start_s * 1000)
     end = None if end_s is None else _whole(end_s)
     end_ms = None if end_s is None else _whole(end_s * 1000)
-    stems: list[str] = []
+    habits: list[tuple[str, str]] = []
     if start is not None and end is not None:
-        stems.append(f"{name}_{start:06d}_{end:06d}")
+        habits.append((f"{name}_{start:06d}_{end:06d}", "{id}_{start:06d}_{end:06d}"))
     if start_ms is not None and end_ms is not None:
-        stems.append(f"{name}_{start_ms}_{end_ms}")
+        habits.append((f"{name}_{start_ms}_{end_ms}", "{id}_{start_ms}_{end_ms}"))
     if start is not None:
-        stems.append(f"{name}_{start:06d}")
+        habits.append((f"{name}_{start:06d}", "{id}_{start:06d}"))
     if start is not None and end is not None:
-        stems.append(f"{name}_{start}_{end}")
+        habits.append((f"{name}_{start}_{end}", "{id}_{start}_{end}"))
     if start is not None:
-        stems.append(f"{name}_{start}")
-    stems.append(f"{name}_{start_s:.3f}")
+        habits.append((f"{name}_{start}", "{id}_{start}"))
+    habits.append((f"{name}_{start_s:.3f}", "{id}_{start:.3f}"))
     if end_s is not None:
-        stems.append(f"{name}_{start_s:.3f}_{end_s:.3f}")
+        habits.append((f"{name}_{start_s:.3f}_{end_s:.3f}", "{id}_{start:.3f}_{end:.3f}"))
     if start_ms is not None:
-        stems.append(f"{name}_{start_ms}")
+        habits.append((f"{name}_{start_ms}", "{id}_{start_ms}"))
     if start is not None:
-        stems.append(f"{name}-{start}")
-    return tuple(dict.fromkeys(stems))
+        habits.append((f"{name}-{start}", "{id}-{start}"))
+    first: dict[str, str] = {}
+    for stem, habit in habits:
+        first.setdefault(stem, habit)
+    return first
 
 
 def _whole(value: float) -> int | None:
@@ -185,6 +206,15 @@ def _whole(value: float) -> int | None:
 def _prefixes(clip: ClipRef) -> tuple[str, ...]:
     hosted = len(clip.source_id) == HOSTED_ID_CHARS
     return (*PREFIXES, HOSTED_PREFIX) if hosted else PREFIXES
+
+
+def _habit(clip: ClipRef, stem: str) -> str:
+    habits = {**_trimmed_habits(clip), clip.source_id: WHOLE}
+    return next(
+        f"{prefix}{habits[rest]}"
+        for prefix in _prefixes(clip)
+        if stem.startswith(prefix) and (rest := stem.removeprefix(prefix)) in habits
+    )
 
 
 def _with_prefixes(clip: ClipRef, stems: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Tables: CSV, TSV or parquet with a `path` column, for media that follow no dataset's list.
 
-Columns, in any order, names without regard to case; others are passed over:
+Columns, in any order, names without regard to case; others are passed over, or kept:
 
     path            the file, absolute or relative to the media folder; also `file`, `filename`,
                     `video`
@@ -10,12 +10,13 @@ Columns, in any order, names without regard to case; others are passed over:
     labels          several labels, separated by "|"
     split
 
-Of several columns for one thing the first named above counts, `labels` before `label`. Times
+Of several columns for one thing the first named above counts, `labels` before `label`. A CSV
+whose header has ";" and no "," is separated by ";". Times
 have no other names on purpose: a `start_seconds` beside a file that is cut already is the place
 in the original upload, not in the file. Rows that share an id (or a path) are clips of one source.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,11 @@ from typing import NoReturn
 
 from avdata.errors import ListingError
 from avdata.schema import ListedClip
+from avdata.sources.columns import ListingColumns, kept_cells
 from avdata.sources.head import ListingHead, read_start, require_file
 from avdata.sources.rows import (
     check_undamaged,
+    delimiter_of,
     parse_seconds,
     read_header,
     read_rows,
@@ -56,6 +59,7 @@ class TableColumns:
     label: int | None
     labels_are_lists: bool
     split: int | None
+    kept: Mapping[str, int]
 
 
 def matches(head: ListingHead) -> bool:
@@ -69,8 +73,8 @@ def matches(head: ListingHead) -> bool:
     return find_columns(names) is not None
 
 
-def read(path: Path) -> Iterator[ListedRow]:
-    """Rows of a table.
+def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
+    """Rows of a table, with the cells of the columns `keep`.
 
     Raises:
         ListingError: There is no path column, or the file cannot be opened.
@@ -78,13 +82,13 @@ def read(path: Path) -> Iterator[ListedRow]:
     require_file(path, "table")
     if read_start(path).startswith(PARQUET_MAGIC):
         names = parquet_column_names(path)
-        known = [name for name in names if name.strip().lower() in KNOWN_NAMES]
-        columns = find_columns(known) or _refuse(path, names)
+        known = [n for n in names if n.strip().lower() in KNOWN_NAMES or n.strip() in keep]
+        columns = find_columns(known, keep) or _refuse(path, names)
         return read_parquet_cells(path, known, partial(_clip_from_cells, columns))
     header = read_header(path)
     names = _header_names(header.text)
-    columns = find_columns(names) or _refuse(path, names)
-    parse = partial(_parse_line, columns, _delimiter(header.text))
+    columns = find_columns(names, keep) or _refuse(path, names)
+    parse = partial(_parse_line, columns, delimiter_of(header.text))
     return read_rows(path, parse, header_line=header.line_number)
 
 
@@ -96,8 +100,34 @@ def _refuse(path: Path, names: list[str]) -> NoReturn:
     )
 
 
-def find_columns(names: list[str]) -> TableColumns | None:
-    """Where the known columns are; None when there is no path column."""
+def columns(path: Path) -> ListingColumns | None:
+    """Return the columns of a table and what they are read as; None without a path column."""
+    if read_start(path).startswith(PARQUET_MAGIC):
+        names, delimiter = parquet_column_names(path), ""
+    else:
+        header = read_header(path).text
+        names, delimiter = _header_names(header), delimiter_of(header)
+    found = find_columns(names)
+    if found is None:
+        return None
+    used = {
+        "path": found.path,
+        "id": found.source_id,
+        "start_s": found.start_s,
+        "end_s": found.end_s,
+        "labels" if found.labels_are_lists else "label": found.label,
+        "split": found.split,
+    }
+    return ListingColumns(
+        names=tuple(name.strip() for name in names),
+        used={position: name for name, position in used.items() if position is not None},
+        may_have=tuple(name for name, position in used.items() if position is None),
+        delimiter=delimiter,
+    )
+
+
+def find_columns(names: list[str], keep: Sequence[str] = ()) -> TableColumns | None:
+    """Where the known columns and those to keep are; None when there is no path column."""
     plain = [name.strip().lower() for name in names]
 
     def position(*wanted: str) -> int | None:
@@ -116,18 +146,15 @@ def find_columns(names: list[str]) -> TableColumns | None:
         label=label,
         labels_are_lists=label is not None and plain[label] == "labels",
         split=position("split"),
+        kept={name: [n.strip() for n in names].index(name) for name in keep},
     )
 
 
 def _header_names(header: str) -> list[str]:
     try:
-        return split_cells(header, _delimiter(header))
+        return split_cells(header, delimiter_of(header))
     except ValueError:
         return [header]
-
-
-def _delimiter(header: str) -> str:
-    return "\t" if "\t" in header else ","
 
 
 def _parse_line(columns: TableColumns, delimiter: str, line_number: int, text: str) -> ListedClip:
@@ -157,6 +184,7 @@ def _clip_from_cells(columns: TableColumns, line_number: int, cells: list[str]) 
         listed_end_s=_seconds(cells, columns.end_s, "end_s"),
         labels=_labels(cells, columns),
         split=None if columns.split is None else cells[columns.split].strip() or None,
+        kept=kept_cells(columns.kept, cells) if columns.kept else {},
     )
 
 

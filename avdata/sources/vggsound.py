@@ -6,7 +6,7 @@ columns. Labels with commas stand in quotes.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from avdata.schema import ListedClip
@@ -14,12 +14,14 @@ from avdata.sources.head import ListingHead, mostly, require_file
 from avdata.sources.hosted import SEGMENT_S, find_columns, head_columns, read_columns
 from avdata.sources.media_names import SPLIT_NAMES
 from avdata.sources.rows import (
+    ID_REPAIRED,
     check_undamaged,
     find_header,
     parse_seconds,
     parse_video_id,
     read_rows,
     split_cells,
+    undo_spreadsheet,
 )
 from avdata.sources.source import ListedRow
 
@@ -35,8 +37,8 @@ def matches(head: ListingHead) -> bool:
     return mostly(_has_shape, head.lines)
 
 
-def read(path: Path) -> Iterator[ListedRow]:
-    """Rows of a VGGSound list.
+def read(path: Path, keep: Sequence[str] = ()) -> Iterator[ListedRow]:
+    """Rows of a VGGSound list, with the cells of the columns `keep`.
 
     Raises:
         ListingError: `path` is a folder, empty, or cannot be opened.
@@ -46,7 +48,7 @@ def read(path: Path) -> Iterator[ListedRow]:
     if header is not None:
         columns = find_columns(header.text)
         if columns.source_id is not None and columns.start is not None:
-            return read_columns(path, header, columns)
+            return read_columns(path, header, columns, keep)
     return read_rows(path, parse_line)
 
 
@@ -76,10 +78,12 @@ def parse_line(line_number: int, text: str) -> ListedClip:
             f"{len(cells)} columns; a VGGSound row has 2 (file name, label), 3 or 4 (id, "
             "start_seconds, label, split), labels with commas in quotes"
         )
+    video_id = undo_spreadsheet(source_id)
     label = (cells[1] if len(cells) == 2 else cells[2]).strip()
     return ListedClip(
         line_number=line_number,
-        source_id=parse_video_id(source_id),
+        source_id=parse_video_id(video_id),
+        repair="" if video_id == source_id else ID_REPAIRED,
         listed_start_s=start_s,
         listed_end_s=start_s + SEGMENT_S,
         labels=(label,) if label else (),

@@ -57,7 +57,26 @@ def _batch_norm_stats(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return mean, torch.where(var + eps > 0, (var + eps).rsqrt(), 0.0)
 
 
-_KERNELS: dict[Any, Callable[..., Any]] = {_aten.batch_norm_stats.default: _batch_norm_stats}
+def _convolution_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, *args: Any
+) -> tuple[Tensor | None, ...]:
+    """Gradients in float32 where the input is smaller than the kernel.
+
+    In bf16, oneDNN's gradient of the weights is then made of memory that nobody wrote (torch 2.11);
+    CUDA's is not.
+    """
+    backward = _aten.convolution_backward.default
+    small = any(size < kernel for size, kernel in zip(x.shape[2:], weight.shape[2:], strict=True))
+    if not small or x.dtype != torch.bfloat16:
+        return backward(grad, x, weight, *args)
+    made = backward(grad.float(), x.float(), weight.float(), *args)
+    return tuple(gradient if gradient is None else gradient.bfloat16() for gradient in made)
+
+
+_KERNELS: dict[Any, Callable[..., Any]] = {
+    _aten.batch_norm_stats.default: _batch_norm_stats,
+    _aten.convolution_backward.default: _convolution_backward,
+}
 
 
 class WrongDeviceError(RuntimeError):

@@ -37,7 +37,7 @@ def make_shard(media: Path, tmp_path: Path) -> MakeShard:
         for index, name in enumerate(names):
             if good or (media / name).exists():
                 source = media / (name if (media / name).exists() else f"clip_{index:02d}.mp4")
-                shutil.copy(source, folder / name)
+                shutil.copy2(source, folder / name)  # its time is in the manifest
             else:
                 (folder / name).write_text("this is no movie\n" * 100)
         listing = tmp_path / "listing.csv"

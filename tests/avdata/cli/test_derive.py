@@ -16,12 +16,12 @@ import pytest
 from scipy.signal import resample_poly
 
 from avdata import ShardSet
-from avdata.build.set_tables import write_tables
 from avdata.errors import AvdataError, BuildError
 from avdata.features.logmel import stored_log_mel
 from avdata.locking import folder_lock
 from avdata.schema import DatasetSpec
 from avdata.shards.foreign_set import INDEX_SOFTWARE
+from avdata.shards.set_tables import write_tables
 from avdata.shards.sidecar import read_sidecar
 
 SETTINGS = ("shards.clips_per_shard=3", "video.short_side_px=32", "video.fps=8")
@@ -202,6 +202,10 @@ def test_a_set_may_come_out_empty_as_a_build_does(
         ((), "nothing would change"),
         (("logmel.num_mels=128",), "nothing would change"),
         (("video.fps=8",), "video: unknown setting; allowed here: fields, audio, logmel"),
+        (
+            ("logmel.num_mels=256", "logmel.n_fft=512", "logmel.win_samples=512"),
+            "38 of 256 mel bands hold no bin",
+        ),
         (("logmel.num_mels=0",), "logmel.num_mels: Input should be greater"),
         (("logmel.preset=none",), "logmel.preset='none' is unknown"),
         (('fields=["frames","frames"]',), "must name each field once"),
@@ -332,3 +336,15 @@ def test_tables_need_every_shard(built: Path, run: Callable, tmp_path: Path) -> 
     names = [f"shard-{i:06d}.tar" for i in range(3)]
     with pytest.raises(BuildError, match=r"shard-000002.tar was not built; run the same command"):
         write_tables(out, [(name, None) for name in names], [read_sidecar(out, n) for n in names])
+
+
+def test_a_few_bands_without_a_bin_are_said(built: Path, run: Callable, tmp_path: Path) -> None:
+    words = ("--set", "logmel.num_mels=160", "--set", "logmel.n_fft=512")
+    words = (*words, "--set", "logmel.win_samples=512", "--workers", 1)
+    done = run("derive", built, "--out", tmp_path / "out", *words)
+    assert done.exit_code == 0, done.output
+    assert "note: 9 of 160 mel bands hold no bin of the FFT" in done.stderr
+    words = ("--set", "audio.sample_rate_hz=22050", "--set", 'fields=["frames","audio"]')
+    done = run("derive", tmp_path / "out", "--out", tmp_path / "sound", *words, "--workers", 1)
+    assert done.exit_code == 0, done.output  # no log-mel is made
+    assert "mel bands" not in done.stderr

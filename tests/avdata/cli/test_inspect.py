@@ -101,6 +101,14 @@ def test_page(tiny_set: Path, tmp_path: Path) -> None:
     seen = facts(tiny_set, "--html", html)
     assert (seen["num_clips"], seen["num_samples"]) == (3, 3)
     assert seen["num_bytes"] == html.stat().st_size
+    (tiny_set / "shard-000001.tar").unlink()
+    result = run(tiny_set, "--html", html)
+    assert result.exit_code == 0
+    assert (
+        "note: 1 of the 3 samples do not decode, their tiles say why: clip_2; run `avdata verify "
+        f"{tiny_set}`" in result.stderr
+    )
+    assert facts(tiny_set, "--html", html)["damaged"] == ["clip_2"]
 
 
 @pytest.mark.parametrize(

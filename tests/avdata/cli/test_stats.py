@@ -72,6 +72,52 @@ def test_columns_in_detail(tiny_set: Path) -> None:
     assert max(map(len, result.stdout.splitlines()[1:])) <= 80
 
 
+def test_columns_of_text_are_counted(tiny_set: Path, tmp_path: Path) -> None:
+    change_columns(
+        tiny_set,
+        video_codec=["h264", "mpeg4\n", "h264"],
+        color_transfer=["smpte2084", None, "bt709"],
+        labels=[["cat"], ["cat", "dog"], []],
+    )
+    words = ("--column", "video_codec", "--column", "labels", "--column", "num_frames")
+    result = run(tiny_set, *words)
+    assert result.exit_code == 0, result.output
+    for text in (
+        "num_frames: 3 clips; 2 to 4, median 3",
+        "video_codec: 3 clips; 2 different",
+        "  h264       ████████████████████████████████  2",
+        "  'mpeg4\\n'  ████████████████                  1",
+        "labels: 2 clips, 1 clips without; 2 different",
+        "  cat  ████████████████████████████████  2",
+    ):
+        assert text in result.stdout, result.stdout
+    seen = facts(tiny_set, *words)
+    assert [one["column"] for one in seen["histograms"]] == ["num_frames"]
+    codec, labels = seen["counts"]
+    assert dict(zip(codec["texts"], codec["counts"], strict=True)) == {"h264": 2, "mpeg4\n": 1}
+    assert (labels["num_values"], labels["num_missing"]) == (2, 1)
+    overview = run(tiny_set).stdout
+    assert "color_transfer        bt709 1, smpte2084 1  (1 without)" in overview
+    assert "frame_clock           no clip has a value" in overview
+    assert "1 of 3 clips are coded for HDR displays (PQ or HLG)" in overview
+    png = tmp_path / "counts.png"
+    assert run(tiny_set, *words, "--png", png).exit_code == 0
+    with Image.open(png) as picture:
+        assert picture.width > 3 * 300
+
+
+def test_many_texts_are_cut(tiny_set: Path) -> None:
+    table = pq.read_table(tiny_set / "manifest.parquet")
+    rows = [{**table.to_pylist()[0], "source_id": f"{'long ' * 20}{i}"} for i in range(50)]
+    table = pa.Table.from_pylist(rows, schema=table.schema)
+    pq.write_table(table, tiny_set / "manifest.parquet")
+    spec = json.loads((tiny_set / "dataset.json").read_text())
+    (tiny_set / "dataset.json").write_text(json.dumps({**spec, "num_clips": 50}))
+    result = run(tiny_set, "--column", "source_id")
+    assert result.stdout.splitlines()[-1] == "  and 30 more"
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 80
+
+
 def test_json(tiny_set: Path) -> None:
     seen = facts(tiny_set, "--column", "duration_s")
     (one,) = seen["histograms"]
@@ -107,7 +153,9 @@ def test_picture(tiny_set: Path, tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         (("{set}", "--column", "silence"), "no column 'silence'; near it are silence_fraction"),
-        (("{set}", "--column", "key"), "column 'key' holds string"),
+        (("{set}", "--column", "frame_offsets"), "column 'frame_offsets' holds list"),
+        (("{set}", "--png", "{set}/x.jpg"), "x.jpg: the picture is a PNG; give a name that ends"),
+        (("{set}", "--png", "{set}/x"), "as in {set}/x.png"),
         (("{set}", "--where", "duration_s > 9 and coverage > 0"), "duration_s > 9 keeps 0"),
         (("{set}", "--where", "durations > 9"), "duration_s"),
         (("{set}", "--png", "{set}/no/x.png"), "name a file in a folder that exists"),
@@ -117,8 +165,9 @@ def test_picture(tiny_set: Path, tmp_path: Path) -> None:
 def test_faults_are_one_message(arguments: tuple[str, ...], text: str, tiny_set: Path) -> None:
     result = run(*(argument.format(set=tiny_set) for argument in arguments))
     assert result.exit_code == 2
-    assert text in result.stderr
+    assert text.format(set=tiny_set) in result.stderr
     assert result.stdout == ""
+    assert not list(tiny_set.glob("x*"))
 
 
 def test_end_bins_that_gather_a_tail_say_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from avdata.decode.ambisonics import WYZX, AmbisonicOrder, foa_form, to_acn_sn3d
 from avdata.decode.media import open_media
-from avdata.decode.sound import Waveform, WaveformBuilder, mix, to_stored
+from avdata.decode.sound import Waveform, laid_out, mix, to_stored
 from avdata.errors import FailureReason, MediaError
 from avdata.schema import AudioSpec
 from avdata.shards.codec import decode_audio, encode_audio
@@ -20,13 +20,10 @@ AMBISONIC = ("AMBI0", "AMBI1", "AMBI2", "AMBI3")
 
 
 def decoded(path: Path) -> Waveform:
-    builder = WaveformBuilder()
     with open_media(path) as container:
-        for frame in container.decode(audio=0):
-            builder.add(frame)
-    wave = builder.finish()
-    assert wave is not None
-    return wave
+        sound = laid_out(container.decode(audio=0))
+    assert sound is not None
+    return sound.runs[0]
 
 
 def stored(wave: Waveform, **audio: object) -> np.ndarray:

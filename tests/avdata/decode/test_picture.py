@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from avdata.config import LimitsConfig
-from avdata.decode.picture import BT709, LIMITED_RANGE, PictureScaler
+from avdata.decode.picture import LIMITED_RANGE, PictureScaler
 
+BT709 = 1
 WEIGHTS_709, WEIGHTS_601 = (0.2126, 0.0722), (0.299, 0.114)
 """Of red and blue in luma: ITU-R BT.709 and BT.601, item 3 of each."""
 

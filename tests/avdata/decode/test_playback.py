@@ -128,7 +128,7 @@ SHOWN = {
     "sar_4_3_bipbop.mp4": (48, (534, 300), 0.0, 1.602, 1.579),
     "sar_11_12_ac3.mp4": (21, (660, 480), 0.0, 0.701, 0.697),
     "late_video_0.5s_mpegts.ts": (286, (400, 300), 0.523, 10.098, 9.985),
-    "no_audio_hmdb51_SchoolRules_wave.avi": (72, (320, 240), 0.033, 2.5, None),
+    "no_audio_hmdb51_SchoolRules_wave.avi": (74, (320, 240), 0.033, 2.533, None),
     "one_by_one_pixel_-name-with-dash-.mp4": (5, (2, 2), 0.0, 5.0, None),
     "wrong_extension_flv.mp4": (48, (720, 480), 0.0, 1.601, 1.625),
     "ambisonic_bformat_4ch_BF_rec3.ogg": (0, None, None, None, 15.019),

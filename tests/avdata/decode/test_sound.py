@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from avdata.decode.media import open_media
-from avdata.decode.sound import Waveform, WaveformBuilder, mix, to_stored
+from avdata.decode.sound import (
+    Waveform,
+    laid_out,
+    mix,
+    mono_loss_db,
+    stored_sound,
+    to_stored,
+)
+from avdata.errors import MediaError
 from avdata.schema import AudioSpec
 
 RATE_HZ = 8000
@@ -31,12 +39,10 @@ def frame(
 
 
 def built(frames: Sequence[av.AudioFrame]) -> Waveform:
-    builder = WaveformBuilder()
-    for one in frames:
-        builder.add(one)
-    wave = builder.finish()
-    assert wave is not None
-    return wave
+    sound = laid_out(frames)
+    assert sound is not None
+    assert len(sound.runs) == 1
+    return sound.runs[0]
 
 
 def ramp(start: int, stop: int, channels: int = 1) -> np.ndarray:
@@ -93,16 +99,12 @@ def test_frames_in_a_row_are_joined_over_any_length() -> None:
 
 
 def test_gaps_become_silence_and_overlaps_are_cut() -> None:
-    wave = built(
-        [
-            frame(ramp(4000, 5000), at=4000),
-            frame(ramp(5600, 6000), at=5600),  # 75 ms are missing
-            frame(ramp(5500, 7000), at=5500),  # 62 ms are there already
-            frame(ramp(6000, 6100), at=6000),  # all of it is there already
-            frame(ramp(7000, 7500), at=7000),
-        ]
-    )
-    want = ramp(4000, 7500)
+    """Frames of 12.5 ms; 75 ms are missing before 5,600, and those from 7,000 on come twice."""
+    before = [frame(ramp(at, at + 100), at=at) for at in range(4000, 5000, 100)]
+    after = [frame(ramp(at, at + 100), at=at) for at in range(5600, 8000, 100)]
+    again = [frame(ramp(at, at + 100), at=at) for at in range(7000, 10_000, 100)]
+    wave = built([*before, *after, *again])
+    want = ramp(4000, 10_000)
     want[:, 1000:1600] = 0
     assert wave.start_s == 0.5
     assert np.array_equal(wave.samples.T, want)
@@ -122,18 +124,107 @@ def test_frames_without_times_follow_the_last_one() -> None:
     assert built([frame(ramp(0, 100), at=None)]).start_s == 0
 
 
-def test_frames_of_another_rate_or_layout_leave_silence() -> None:
-    builder = WaveformBuilder()
-    builder.add(frame(ramp(0, 800)))
-    builder.add(frame(ramp(800, 1600), at=800, rate_hz=16000))
-    builder.add(frame(ramp(800, 1600, 2), at=800))
-    builder.add(frame(ramp(1600, 2400), at=1600))
-    wave = builder.finish()
-    assert builder.num_refused == 2
-    assert wave is not None
-    want = ramp(0, 2400)
-    want[:, 800:1600] = 0
-    assert np.array_equal(wave.samples.T, want)
+def test_frames_of_another_rate_or_layout_are_a_run_of_their_own() -> None:
+    """100 ms at 8 kHz, 50 ms at 16 kHz that start at once, stereo that starts 30 ms late."""
+    frames = [frame(ramp(0, 800)), frame(ramp(0, 800), at=1600, rate_hz=16000)]
+    frames += [frame(ramp(at, at + 100, 2), at=1440 + at) for at in range(0, 1600, 100)]
+    sound = laid_out(frames)
+    assert sound is not None
+    assert [(run.sample_rate_hz, len(run.channel_names)) for run in sound.runs] == [
+        (8000, 1),
+        (16000, 1),
+        (8000, 2),
+    ]
+    assert [run.start_s for run in sound.runs] == pytest.approx([0, 0.1, 0.15])
+    assert list(sound.gaps_s) == [pytest.approx((0.15, 0.18))]
+    assert sound.end_s == pytest.approx(0.38)
+    late = np.concatenate([np.zeros((2, 240), np.float32), ramp(0, 1600, 2)], axis=1)
+    assert np.array_equal(sound.runs[2].samples.T, late)
+
+
+def test_each_run_is_stored_at_its_place() -> None:
+    """A tone of 440 Hz at 48 kHz, then at 44.1 kHz in stereo: at 24 kHz it goes on."""
+
+    def tone(rate_hz: int, start_s: float, channels: int) -> av.AudioFrame:
+        times = start_s + np.arange(2 * rate_hz) / rate_hz
+        samples = np.tile(np.sin(2 * np.pi * 440 * times) / 2, (channels, 1))
+        return frame(samples.astype(np.float32), at=round(start_s * rate_hz), rate_hz=rate_hz)
+
+    sound = laid_out([tone(48000, 0, 1), tone(44100, 2, 2)])
+    assert sound is not None
+    got = stored_sound(sound, AudioSpec(), start_s=0.5, num_samples=3 * 24000)[0] / 32768
+    want = np.sin(2 * np.pi * 440 * (0.5 + np.arange(3 * 24000) / 24000)) / 2
+    seam = slice(round(1.49 * 24000), round(1.51 * 24000))
+    off = np.abs(got - want)
+    off[seam] = 0  # resamplers start and end there
+    assert off[100:-100].max() < 2e-3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_times_that_wander_by_a_packet_and_a_half_are_no_gaps(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    jitter = rng.uniform(-1.5, 1.5, 60) * 200  # packets of 25 ms
+    frames = [
+        frame(ramp(200 * i, 200 * (i + 1)), at=8000 + 200 * i + round(off))
+        for i, off in enumerate(jitter)
+    ]
+    sound = laid_out(frames)
+    assert sound is not None
+    assert sound.gaps_s == ()
+    assert np.array_equal(sound.runs[0].samples.T, ramp(0, 12000))
+    assert sound.start_s == pytest.approx(1, abs=1.5 * 0.025)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 10])
+def test_lost_packets_are_gaps_of_their_length(lost: int) -> None:
+    kept = [i for i in range(60) if not 20 <= i < 20 + lost]
+    sound = laid_out([frame(ramp(200 * i, 200 * (i + 1)), at=200 * i) for i in kept])
+    assert sound is not None
+    assert list(sound.gaps_s) == [pytest.approx((0.5, 0.5 + 0.025 * lost))]
+    want = ramp(0, 12000)
+    want[:, 4000 : 4000 + 200 * lost] = 0
+    assert np.array_equal(sound.runs[0].samples.T, want)
+
+
+def test_sound_is_laid_back_from_the_first_known_time() -> None:
+    frames = [frame(ramp(100 * i, 100 * (i + 1)), at=None) for i in range(3)]
+    frames += [frame(ramp(100 * i, 100 * (i + 1)), at=8000 + 100 * i) for i in range(3, 6)]
+    sound = laid_out(frames)
+    assert sound is not None
+    assert sound.start_s == 1
+    assert np.array_equal(sound.runs[0].samples.T, ramp(0, 600))
+
+
+def test_a_clock_that_goes_back_is_refused_by_name() -> None:
+    frames = [frame(ramp(0, 800), at=8000 + 800 * i) for i in range(20)]
+    frames += [frame(ramp(0, 800), at=800 * i) for i in range(20)]
+    with pytest.raises(MediaError, match=r"clock of its audio goes back from 3.000 s to 0.000 s"):
+        laid_out(frames)
+
+
+def test_what_a_mono_mix_loses() -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 48000)).astype(np.float32) / 8
+
+    def loss(left: np.ndarray, right: np.ndarray) -> float | None:
+        return mono_loss_db(np.stack([left, right], axis=1), ("FL", "FR"))
+
+    assert loss(noise[0], noise[0]) == pytest.approx(0, abs=1e-3)
+    assert loss(noise[0], noise[1]) == pytest.approx(3.01, abs=0.1)
+    assert loss(noise[0], -noise[0]) == 100
+    assert loss(0 * noise[0], 0 * noise[0]) == 0
+    assert mono_loss_db(noise[:1].T, ("FC",)) is None
+
+
+def test_the_louder_channel_is_taken_where_channels_cancel() -> None:
+    samples = np.random.default_rng(0).standard_normal((2400, 1)).astype(np.float32) / 8
+    wave = Waveform(
+        samples=np.concatenate([0.5 * samples, -samples, 4 * samples], axis=1),
+        channel_names=("FL", "FR", "LFE"),
+        sample_rate_hz=24000,
+        start_s=0.0,
+    )
+    got = to_stored(wave, AudioSpec(mono="louder"), start_s=0.0, num_samples=2400)
+    assert np.abs(got[0] / 32768 + samples[:, 0]).max() < 1e-4
 
 
 def test_what_is_no_number_becomes_one() -> None:
@@ -143,7 +234,7 @@ def test_what_is_no_number_becomes_one() -> None:
 
 
 def test_nothing_decoded_is_no_waveform() -> None:
-    assert WaveformBuilder().finish() is None
+    assert laid_out([]) is None
 
 
 def test_real_files_equal_a_plain_concatenation(shared_data: Path) -> None:
@@ -151,16 +242,15 @@ def test_real_files_equal_a_plain_concatenation(shared_data: Path) -> None:
     paths = sorted((shared_data / "clips").iterdir())
     assert len(paths) == 20
     for path in paths:
-        builder = WaveformBuilder()
+        heard: list[av.AudioFrame] = []
         parts = []
         with open_media(path) as container:
             for one in container.decode(audio=0):
-                builder.add(one)
+                heard.append(one)
                 array = one.to_ndarray()
                 channels = len(one.layout.channels)
                 parts.append(array if one.format.is_planar else array.reshape(-1, channels).T)
-        wave = builder.finish()
-        assert wave is not None
+        wave = built(heard)
         want = np.concatenate(parts, axis=1)
         if want.dtype.kind == "i":
             want = want / np.float32(-float(np.iinfo(want.dtype).min))

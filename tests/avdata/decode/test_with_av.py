@@ -241,7 +241,13 @@ def test_odd_file(name: str, shared_data: Path) -> None:
 def test_pictures_alone_are_upright_and_square(
     name: str, size: tuple[int, int], shared_data: Path
 ) -> None:
-    clip = decode(shared_data / "odd" / name, audio=None, clips=ClipsSpec(min_duration_s=0.01))
+    clip = decode(
+        shared_data / "odd" / name,
+        audio=None,
+        clips=ClipsSpec(min_duration_s=0.01),
+        # 29 of the 100 frames of edit_list_empty_5s.mov are damaged
+        limits=LimitsConfig(max_bad_packet_fraction=0.3),
+    )
     assert clip.video is not None
     assert (clip.video.width_px, clip.video.height_px) == size
     sizes = {decode_frame(jpeg).shape for jpeg in jpegs(clip)}

@@ -4,21 +4,29 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchaudio
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from avdata.config import LOGMEL_PRESETS, BuildConfig, build_settings
 from avdata.decode.media import open_media
-from avdata.decode.sound import WaveformBuilder, to_stored
+from avdata.decode.sound import laid_out, to_stored
 from avdata.errors import ConfigError
 from avdata.features.device_logmel import log_mel
 from avdata.features.log_spectrogram import LogSpectrogramSpec, limit_range, log_spectrogram
-from avdata.features.logmel import stored_log_mel
+from avdata.features.logmel import (
+    check_mel_bands,
+    empty_bands_note,
+    empty_mel_bands,
+    stored_log_mel,
+)
 from avdata.schema import AudioSpec, LogMelSpec
 
 LINEAR = LogMelSpec(filterbank="linear", num_mels=513)
@@ -78,12 +86,10 @@ def test_equals_the_twin_on_real_clips(shared_data: Path) -> None:
     assert len(paths) == 20
     audio = AudioSpec(layout="stereo")
     for path in paths:
-        builder = WaveformBuilder()
         with open_media(path) as container:
-            for frame in container.decode(audio=0):
-                builder.add(frame)
-        wave = builder.finish()
-        assert wave is not None
+            sound = laid_out(container.decode(audio=0))
+        assert sound is not None
+        wave = sound.runs[0]
         seconds = min(wave.end_s - wave.start_s, 4)
         samples = to_stored(
             wave, audio, start_s=wave.start_s, num_samples=round(seconds * audio.sample_rate_hz)
@@ -246,6 +252,68 @@ def test_every_preset_is_a_build_and_is_written_out(name: str) -> None:
     assert log.shape[2] == config.logmel.num_mels
     heard = log.astype(np.float32) > np.log(config.logmel.log_floor) + 1
     assert heard.any(axis=(0, 1)).mean() > 0.85  # AST's lowest bands are narrower than a bin
+
+
+@given(
+    num_mels=st.integers(1, 300),
+    n_fft=st.sampled_from([256, 512, 1000, 1024, 2048]),
+    low=st.floats(0, 900),
+    width=st.floats(50, 10000),
+    scale=st.sampled_from(["htk", "slaney"]),
+)
+def test_empty_bands_are_those_of_torchaudios_filters(
+    num_mels: int, n_fft: int, low: float, width: float, scale: str
+) -> None:
+    spec = LogMelSpec.model_validate(
+        {
+            "num_mels": num_mels,
+            "n_fft": n_fft,
+            "win_samples": n_fft,
+            "fmin_hz": low,
+            "fmax_hz": low + width,
+            "mel_scale": scale,
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so as well
+        filters = torchaudio.functional.melscale_fbanks(
+            n_freqs=n_fft // 2 + 1,
+            f_min=low,
+            f_max=low + width,
+            n_mels=num_mels,
+            sample_rate=24000,
+            mel_scale=scale,
+        )
+    # float32: where a bin is at the corner of a band, its weight is rounding
+    weights = filters.numpy().max(axis=0)
+    empty = np.isin(np.arange(num_mels), empty_mel_bands(spec))
+    clear = (weights == 0) | (weights > 0.01)
+    assert (empty == (weights == 0))[clear].all()
+
+
+def test_settings_that_leave_bands_empty_are_said_or_refused() -> None:
+    spec = LogMelSpec(num_mels=256, n_fft=512, win_samples=512)
+    with pytest.raises(ConfigError) as refused:
+        check_mel_bands(spec)
+    assert str(refused.value) == (
+        "logmel: 38 of 256 mel bands hold no bin of the FFT (bands 0, 1, 2, 3, 6 ...) and will be "
+        "log_floor in every clip; logmel.num_mels=88 or logmel.n_fft=2048 leaves none empty. At "
+        "most 10 % of the bands may be empty"
+    )
+    for changes in ({"num_mels": 88}, {"n_fft": 2048}):
+        assert empty_bands_note(spec.model_copy(update=changes)) is None
+    for changes in ({"num_mels": 89}, {"n_fft": 1024}):
+        assert empty_bands_note(spec.model_copy(update=changes)) is not None
+    silent = stored_log_mel(noise(num_samples=4000), spec).astype(np.float32).max(axis=(0, 1))
+    floor = np.float32(np.float16(np.log(spec.log_floor)))
+    assert np.flatnonzero(silent == floor).tolist() == list(empty_mel_bands(spec))
+
+
+@pytest.mark.parametrize("name", LOGMEL_PRESETS)
+def test_no_preset_is_refused(name: str) -> None:
+    spec = LogMelSpec.model_validate(LOGMEL_PRESETS[name])
+    check_mel_bands(spec)
+    assert len(empty_mel_bands(spec)) == (1 if name == "ast" else 0)
 
 
 def test_settings_beside_a_preset_win() -> None:

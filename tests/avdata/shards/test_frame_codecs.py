@@ -16,7 +16,6 @@ from PIL import Image
 
 from avdata import ShardSet, ShardSetError
 from avdata.atomic_writing import write_atomically
-from avdata.decode import picture
 from avdata.manifest import (
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
@@ -282,14 +281,6 @@ def test_copied_pictures_are_scaled_and_set_upright(tmp_path: Path) -> None:
     for sample, turns in ((1, 1), (2, 3), (3, 2)):
         turned = shards.read_frames(sample, [5, 6])
         np.testing.assert_array_equal(turned, np.rot90(plain, turns, (1, 2)))
-
-
-@pytest.mark.parametrize(
-    ("rotation", "turns"),
-    [(0, 0), (90, 1), (-90, 3), (180, 2), (270, 3), (45, 0), (-360, 0), (2**31 - 1, 0)],
-)
-def test_builder_and_reader_turn_alike(rotation: int, turns: int) -> None:
-    assert video_member.upright_turns(rotation) == picture.upright_turns(rotation) == turns
 
 
 def test_a_missing_picture_is_an_error_that_names_it(tmp_path: Path) -> None:

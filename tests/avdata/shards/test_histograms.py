@@ -1,6 +1,7 @@
 """Histograms of manifest columns: known bins, nothing lost, and what they say for training."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avdata.errors import ShardSetError
+from avdata.manifest import MANIFEST_SCHEMA
 from avdata.schema import DatasetSpec, VideoSpec
-from avdata.shards.histograms import MAX_BINS, check_columns, histogram
-from avdata.shards.histograms_picture import draw_histograms
-from avdata.shards.training_advice import advise, concerns
+from avdata.shards.histograms import (
+    COLUMNS,
+    MAX_BINS,
+    MAX_TEXTS,
+    TEXT_COLUMNS,
+    check_columns,
+    histogram,
+    text_counts,
+)
+from avdata.shards.histograms_picture import BAR, draw_histograms
+from avdata.shards.row_filter import RowFilter
+from avdata.shards.training_advice import advise, advised_columns, concerns
 
 
 def of(name: str, values: list[float | None], kind: pa.DataType | None = None):
@@ -102,8 +113,48 @@ def test_every_whole_value_is_in_one_bin(values: list[int]) -> None:
 def test_unknown_column() -> None:
     with pytest.raises(ShardSetError, match=r"no column 'duratoin_s'; near it are duration_s"):
         check_columns(["coverage", "duratoin_s"])
-    with pytest.raises(ShardSetError, match=r"'labels' holds list<.*>; histograms are of numbers"):
-        check_columns(["labels"])
+    with pytest.raises(ShardSetError, match=r"'frame_times_s' holds list<.*>; shown are columns"):
+        check_columns(["frame_times_s"])
+
+
+def test_every_column_but_lists_of_numbers_is_shown() -> None:
+    others = set(MANIFEST_SCHEMA.names) - {*COLUMNS, *TEXT_COLUMNS}
+    assert others == {"frame_offsets", "frame_times_s"}
+    check_columns([*COLUMNS, *TEXT_COLUMNS])
+
+
+@given(
+    st.lists(st.none() | st.sampled_from(["h264", "aac", "", "a\nb"]), max_size=60),
+    st.integers(0, 60),
+)
+def test_texts_are_counted_as_plain_python_does(values: list[str | None], cut: int) -> None:
+    chunks = pa.chunked_array([values[:cut], values[cut:]], pa.string())
+    seen = text_counts("video_codec", chunks)
+    want = Counter(value for value in values if value is not None)
+    assert dict(zip(seen.texts, seen.counts, strict=True)) == want
+    assert list(seen.counts) == sorted(seen.counts, reverse=True)
+    assert (seen.num_values, seen.num_missing) == (want.total(), values.count(None))
+    assert seen.num_distinct == len(want)
+
+
+@given(
+    st.lists(st.none() | st.lists(st.sampled_from(["cat", "dog", "cow"]), max_size=4), max_size=40),
+    st.integers(0, 40),
+)
+def test_a_clip_counts_for_each_of_its_labels(values: list[list[str] | None], cut: int) -> None:
+    chunks = pa.chunked_array([values[:cut], values[cut:]], pa.list_(pa.string()))
+    seen = text_counts("labels", chunks)
+    want = Counter(label for labels in values for label in set(labels or ()))
+    assert dict(zip(seen.texts, seen.counts, strict=True)) == want
+    assert seen.num_values == sum(bool(labels) for labels in values)
+    assert seen.num_values + seen.num_missing == len(values)
+
+
+def test_only_the_most_frequent_of_many_texts_are_kept() -> None:
+    values = [f"id {i}" for i in range(1000)] + ["often"] * 3
+    seen = text_counts("source_id", pa.chunked_array([values]))
+    assert (seen.texts[:2], seen.counts[:2]) == (("often", "id 0"), (3, 1))
+    assert (len(seen.texts), seen.num_distinct, seen.num_values) == (MAX_TEXTS, 1001, 1003)
 
 
 def test_picture_has_a_panel_a_column() -> None:
@@ -112,6 +163,18 @@ def test_picture_has_a_panel_a_column() -> None:
     assert five.width > one.width
     assert five.height > one.height
     assert draw_histograms([of("coverage", []), of("coverage", [1.0])]).height == one.height
+
+
+def test_picture_has_a_bar_a_text() -> None:
+    values = ["h264"] * 90 + ["mpeg4"] * 45 + [f"codec {i}" for i in range(20)]
+    counts = text_counts("video_codec", pa.chunked_array([values]))
+    pixels = np.asarray(draw_histograms([], [counts]))
+    bars = (pixels == BAR).all(axis=2).sum(axis=1)
+    first, second = (int(bars[top : top + 14].max()) for top in (74, 92))
+    assert first > 200
+    assert abs(second / first - 0.5) < 0.1
+    empty = text_counts("video_codec", pa.chunked_array([[None]], pa.string()))
+    assert draw_histograms([of("coverage", [1.0])], [counts, empty]).width > pixels.shape[1]
 
 
 SPEC = DatasetSpec(
@@ -130,27 +193,32 @@ SPEC = DatasetSpec(
 )
 
 
+GOOD: dict[str, object] = {
+    "sound_missing": False,
+    "silence_fraction": 0.0,
+    "clipping_fraction": 0.0,
+    "still_fraction": 0.0,
+    "black_fraction": 0.0,
+    "av_offset_s": 0.0,
+    "coverage": 1.0,
+    "duration_s": 5.0,
+    "effective_duration_s": 5.0,
+    "native_fps": 25.0,
+}
+"""What every clip has; all other columns have no value."""
+
+
+def manifest_of(num_rows: int, **changes: object) -> pa.Table:
+    """The columns that are advised about, in their own types."""
+    columns = {}
+    for name in advised_columns(SPEC):
+        values = changes.get(name, [GOOD.get(name)] * num_rows)
+        columns[name] = pa.array(values, MANIFEST_SCHEMA.field(name).type)
+    return pa.table(columns)
+
+
 def advice_for(**changes: list):
-    columns = {
-        "sound_missing": [False] * 4,
-        "silence_fraction": [0.0] * 4,
-        "clipping_fraction": [0.0] * 4,
-        "dual_mono": [None] * 4,
-        "still_fraction": [0.0] * 4,
-        "black_fraction": [0.0] * 4,
-        "av_offset_s": [0.0] * 4,
-        "coverage": [1.0] * 4,
-        "effective_duration_s": [5.0] * 4,
-        "native_fps": [25.0] * 4,
-    }
-    types = {"sound_missing": pa.bool_(), "dual_mono": pa.bool_()}
-    table = pa.table(
-        {
-            name: pa.array(values, types.get(name, pa.float64()))
-            for name, values in {**columns, **changes}.items()
-        }
-    )
-    return advise(table, SPEC)
+    return advise(manifest_of(4, **changes), SPEC)
 
 
 def test_nothing_stands_out() -> None:
@@ -180,6 +248,61 @@ def test_nothing_stands_out() -> None:
         ),
         ("native_fps", [15.0, 24.0, 25.0, 15.99], "1 of 4 clips had fewer", "native_fps >= 15.84"),
         ("coverage", [0.5] * 4, "4 of 4 clips hold less", None),
+        (
+            "audio_gap_s",
+            [0.25, 0.26, 4.0, None],
+            "2 of 4 clips miss more than 5 % of their audio",
+            "audio_gap_s <= 0.05 * duration_s",
+        ),
+        (
+            "frame_gap_s",
+            [0.0, 0.26, 0.0, None],
+            "1 of 4 clips miss more than 5 % of their frames",
+            "frame_gap_s <= 0.05 * duration_s",
+        ),
+        (
+            "num_corrupt_frames",
+            [0, 1, 22, None],
+            "2 of 4 clips have frames that the decoder flags as corrupt or concealed",
+            "not num_corrupt_frames > 0",
+        ),
+        (
+            "num_dropped_frames",
+            [0, 1, 0, None],
+            "1 of 4 clips have frames that could not be placed in time",
+            "not num_dropped_frames > 0",
+        ),
+        (
+            "excess_s",
+            [0.0, 1.5, 1.6, None],
+            "1 of 4 clips are from files cut 1.5 s or more too long",
+            "not excess_s > 1.5",
+        ),
+        (
+            "mono_loss_db",
+            [0.0, 3.0, 100.0, None],
+            "1 of 4 clips lose more than 6 dB when their channels are mixed",
+            "not mono_loss_db > 6",
+        ),
+        (
+            "num_audio_forms",
+            [1, 2, 1, None],
+            "1 of 4 clips change the sample rate or the channels of their audio",
+            "not num_audio_forms > 1",
+        ),
+        ("interlaced", [True, False, False, None], "1 of 4 clips are interlaced", "not interlaced"),
+        (
+            "frame_clock",
+            ["pts", "dts", "rate", None],
+            "1 of 4 clips state no times of their frames",
+            "not frame_clock in ('rate',)",
+        ),
+        (
+            "color_transfer",
+            ["bt709", "smpte2084", "arib-std-b67", None],
+            "2 of 4 clips are coded for HDR displays (PQ or HLG)",
+            "not color_transfer in ('smpte2084', 'arib-std-b67')",
+        ),
     ],
 )
 def test_advice(column: str, values: list, text: str, where: str | None) -> None:
@@ -188,30 +311,34 @@ def test_advice(column: str, values: list, text: str, where: str | None) -> None
     assert piece.text.startswith(text)
     assert piece.where == where
     # a comparison leaves out what has no value, `not` keeps it
-    assert piece.num_missing == (values.count(None) if where and "<" in where else 0)
+    comparison = where is not None and not where.startswith("not ")
+    assert piece.num_missing == (values.count(None) if comparison else 0)
 
 
 def test_conditions_leave_exactly_the_clips_without_the_concern() -> None:
-    from avdata.manifest import MANIFEST_SCHEMA
-    from avdata.shards.row_filter import RowFilter
-
     generator = np.random.default_rng(0)
     checked = 0
     for concern in concerns(SPEC):
-        if concern.test == "is":
-            values = generator.random(50) < 0.5
-        else:
-            values = concern.limit * generator.choice([-2.0, -1.0, 0.0, 0.5, 1.0, 1.5], 50)
-        table = pa.table({concern.column: values})
-        others = {
-            name: pa.nulls(50, pa.bool_() if name in ("sound_missing", "dual_mono") else None)
-            for name in {one.column for one in concerns(SPEC)} - {concern.column}
-        }
-        for name, column in others.items():
-            column = column if pa.types.is_boolean(column.type) else column.cast(pa.float64())
-            table = table.append_column(name, column)
+        kind, values = MANIFEST_SCHEMA.field(concern.column).type, []
+        for k in range(50):
+            times = generator.choice([-2.0, -1.0, 0.0, 0.5, 1.0, 1.5])
+            if k % 7 == 3:
+                values.append(None)
+            elif concern.texts:
+                values.append(str(generator.choice([*concern.texts, "another"])))
+            elif concern.test == "is":
+                values.append(bool(generator.random() < 0.5))
+            else:
+                limit = 5 * concern.limit if concern.test == "share" else concern.limit or 1
+                values.append(
+                    int(2 * limit * times) if pa.types.is_integer(kind) else limit * times
+                )
+        table = manifest_of(50, **{concern.column: values})
         (piece,) = advise(table, SPEC)
+        assert piece.column == concern.column
+        assert 0 < piece.num_clips < 50
         kept = RowFilter(piece.where, MANIFEST_SCHEMA).mask(table)
-        assert kept.sum() == 50 - piece.num_clips
+        assert kept.sum() == 50 - piece.num_clips - piece.num_missing
+        assert piece.num_missing == (0 if concern.keeps_missing else values.count(None))
         checked += 1
-    assert checked == 10
+    assert checked == 20

@@ -23,6 +23,7 @@ from avdata.errors import ConfigError, ShardSetError
 from avdata.schema import ManifestRow
 from avdata.shards import page_media
 from avdata.shards.codec import encode_audio
+from avdata.shards.manifest_rows import ManifestRows
 from avdata.shards.page import PageOptions, make_page
 from avdata.shards.page_media import read_media, sound_panel
 from avdata.shards.page_picks import pick_samples
@@ -189,6 +190,81 @@ def test_damaged_frames_name_the_sample(tiny_set: Path) -> None:
     tar.write_bytes(data)
     with pytest.raises(ShardSetError, match=r"sample clip_0 does not decode .*avdata verify"):
         read_media(ShardSet(tiny_set), 0, row, ROOM_CHARS)
+
+
+def zero(directory: Path, row: ManifestRow, field: str) -> None:
+    tar = directory / row.shard
+    data = bytearray(tar.read_bytes())
+    start, size = getattr(row, f"{field}_offset_bytes"), getattr(row, f"{field}_bytes")
+    data[start : start + size] = bytes(size)
+    tar.write_bytes(data)
+
+
+def remove(directory: Path, row: ManifestRow, field: str) -> None:
+    (directory / row.shard).unlink()
+
+
+def state_no_size(directory: Path, row: ManifestRow, field: str) -> None:
+    table = pq.read_table(directory / "manifest.parquet")
+    rows = table.to_pylist()
+    next(one for one in rows if one["key"] == row.key)["frame_width_px"] = 0
+    changed = pa.Table.from_pylist(rows, schema=table.schema)
+    pq.write_table(changed, directory / "manifest.parquet")
+
+
+@pytest.mark.parametrize(
+    ("damage", "field"),
+    [
+        (zero, "frames"),
+        (zero, "audio"),
+        (zero, "logmel"),
+        (remove, ""),
+        (state_no_size, ""),
+    ],
+)
+def test_a_damaged_sample_is_a_tile_and_the_others_are_shown(
+    damage: Callable[[Path, ManifestRow, str], None], field: str, tiny_set: Path
+) -> None:
+    row = rows_of(tiny_set)[2]
+    damage(tiny_set, row, field)
+    seen = []
+    page = make_page(ShardSet(tiny_set), PageOptions(), on_sample=lambda: seen.append(1))
+    assert (page.num_samples, page.damaged, len(seen)) == (3, ("clip_2",), 3)
+    elements = Elements(page.html)
+    assert sum(tag == "img" for tag, _ in elements.tags) == 2
+    tile = next(a for tag, a in elements.tags if a.get("class") == "no-picture")
+    assert f"`avdata verify {tiny_set}`" in (tile["title"] or "")
+    assert ">does not decode</span>" in page.html
+    shown = [json.loads(t) for a, t in elements.scripts if (a.get("id") or "").startswith("media-")]
+    assert [bool(media["fault"]) for media in shown] == [False, False, True]
+    assert shown[2]["sheet"] is None and shown[2]["sound"] is None
+
+
+def test_rows_are_read_a_row_group_at_a_time(
+    tiny_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 samples out of 5 row groups: the wide columns of each group are read once."""
+    spec = json.loads((tiny_set / "dataset.json").read_text())
+    (tiny_set / "dataset.json").write_text(json.dumps({**spec, "num_clips": 60}))
+    table = pq.read_table(tiny_set / "manifest.parquet")
+    rows = [{**table.to_pylist()[i % 3], "source_index": i} for i in range(60)]
+    table = pa.Table.from_pylist(rows, schema=table.schema)
+    pq.write_table(table, tiny_set / "manifest.parquet", row_group_size=12)
+    read = []
+    for name in ("read_row_group", "read_row_groups"):
+        original = getattr(pq.ParquetFile, name)
+
+        def counted(self: pq.ParquetFile, at: object, *, _original: Callable = original, **words):
+            read.append(at if "columns" not in words else None)
+            return _original(self, at, **words)
+
+        monkeypatch.setattr(pq.ParquetFile, name, counted)
+    page = make_page(ShardSet(tiny_set), PageOptions(num_samples=30))
+    assert page.num_samples == 30
+    assert sorted(at for at in read if isinstance(at, int)) == [0, 1, 2, 3, 4]
+    positions = [59, 0, 13, 12, 0]
+    found = ManifestRows(tiny_set, table["shard"]).take(positions)
+    assert [row["source_index"] for row in found] == positions
 
 
 # ---- the page ----

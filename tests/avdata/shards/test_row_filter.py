@@ -174,3 +174,18 @@ def test_columns_of_other_types_are_refused() -> None:
     table = pa.table({"blob": pa.array([b"a"])})
     with pytest.raises(ConfigError, match="names column blob, whose type binary has no tests"):
         RowFilter("blob is None", table.schema)
+
+
+def test_columns_that_are_no_words_of_python() -> None:
+    table = pa.table({"class": ["a", "b", None], "clip id": ["x", "", "y"], "n": [1, 2, 3]})
+    assert kept("class == 'a'", table) == [0]
+    assert kept("n > 1 and class is not None", table) == [1]
+    assert kept("`clip id` != '' and class in ('a', 'b')", table) == [0]
+    assert kept("`class`.startswith('b')", table) == [1]
+    assert kept("class == 'class'", table) == []  # not inside a text
+    with pytest.raises(ConfigError, match="compares 'class', a text, with '2', a number"):
+        RowFilter("class < 2", table.schema)
+    with pytest.raises(ConfigError, match="names no column: clip ids; did you mean clip id"):
+        RowFilter("`clip ids` == ''", table.schema)
+    with pytest.raises(ConfigError, match="is no condition"):
+        RowFilter("class == 'a'", TABLE.schema)

@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from avdata.errors import ShardSetError
 from avdata.schema import ManifestRow
 from avdata.shards.codec import encode_array
 from avdata.shards.reader import ShardSet
+from avdata.shards.sidecar import read_sidecar, write_sidecar
 from avdata.shards.tar_contents import read_contents
 from avdata.shards.verify import verify_set
 from avdata.shards.verify_sample import check_sample_data
@@ -98,9 +100,16 @@ def test_missing_and_broken_sidecar(tiny_set: Path) -> None:
     assert "is damaged" in broken
 
 
-def test_sidecar_of_another_build(tiny_set: Path) -> None:
+def test_a_changed_sidecar_is_not_believed(tiny_set: Path) -> None:
     path = tiny_set / "shard-000000.json"
-    path.write_text(path.read_text().replace("a build", "other"))
+    path.write_text(path.read_text().replace('"coverage":1.0', '"coverage":0.9', 1))
+    assert "its checksum is not that of its text" in "".join(lines(tiny_set))
+
+
+def test_sidecar_of_another_build(tiny_set: Path) -> None:
+    report = read_sidecar(tiny_set, "shard-000000.tar")
+    assert report is not None
+    write_sidecar(tiny_set, replace(report, build_hash="other"))
     assert lines(tiny_set) == ["shard-000000.json: build_hash other; expected a build"]
 
 

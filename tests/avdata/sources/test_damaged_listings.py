@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from avdata.errors import ListingError
 from avdata.schema import ListedClip, MalformedLine
 from avdata.sources import ListedRow, detect, read_listing
+from avdata.sources.rows import LINE_ENDS_REPAIRED
 
 ID = b"-bc_efghijk"
 LISTS = {
@@ -89,6 +90,17 @@ def num_listed(content: bytes, format: str) -> int:
     return len(lines)
 
 
+def lines_of_repaired(rows: list[ListedRow], content: bytes) -> list[list[bytes]]:
+    """The lines of each row that goes over several: up to that of the next row."""
+    lines = content.split(b"\n")
+    ends = [row.line_number - 1 for row in rows[1:]] + [len(lines)]
+    return [
+        [line for line in lines[row.line_number - 1 : end] if line.strip(b" \t\r\v\f")]
+        for row, end in zip(rows, ends, strict=False)
+        if isinstance(row, ListedClip) and row.repair == LINE_ENDS_REPAIRED
+    ]
+
+
 def is_comment(line: bytes) -> bool:
     try:
         text = line.decode()
@@ -132,7 +144,8 @@ def test_every_line_is_one_row(format: str, steps: list[tuple[str, int, int]]) -
         rows = rows_of(content, format)
     except ListingError:
         return
-    assert len(rows) == num_listed(content, format)
+    num_joined = sum(len(lines) - 1 for lines in lines_of_repaired(rows, content))
+    assert len(rows) + num_joined == num_listed(content, format)
     numbers = [row.line_number for row in rows]
     assert numbers == sorted(set(numbers))
     for row in rows:

@@ -21,10 +21,10 @@ from avdata.sources import SOURCES, detect, read_listing
         (b"\x89PNG\r\n\x1a\n" + b"\0\xff" * 99, r"it is not text, its first bytes are 89 50 4e 47"),
         (b"PK\x03\x04" + b"\0" * 99, "it is a zip or spreadsheet file; save the sheet as CSV"),
         (b"\x1f\x8b\x08" + b"\0" * 99, "it is a gzip file; unpack it first"),
-        ("path\na.mp4\n".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
+        ("path\na.mp4\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         (b"path\ra.mp4\r", "carriage returns alone"),
-        (b"hello\nworld\n", r"it starts with 'hello', 'world'\. Formats are audioset: "),
-        (b"x" * 100_000, r"it starts with 'x{100}'\. Formats are"),
+        (b"hello\nworld\n", r"it starts with 'hello', 'world'\. `avdata build --formats` sh"),
+        (b"x" * 100_000, r"it starts with 'x{60}'\. `avdata build --formats` shows"),
         (
             b"path,youtube_id,time_start,time_end\na.mp4,abc,1,2\n",
             "fits several formats, kinetics and table: .*choose one with --format NAME",

@@ -117,7 +117,11 @@ HEAD = {
         ("audioset", 'abc, 10, 5, "/m/1"', r"^end 5.0 s must be after start 10.0 s"),
         ("audioset", 'abc, 10, 10, "/m/1"', r"must be after start"),
         ("audioset", 'abc, -1, 10, "/m/1"', r"^start -1.0 s must be in"),
-        ("audioset", 'abc, 0, 10, "/m/1', r"odd number of quotes \(1\): one is lost"),
+        (
+            "audioset",
+            'abc, 0, 10, "/m/1',
+            r"odd number of quotes \(1\): a cell holds a line end, or a quote is lost; write each",
+        ),
         ("audioset", 'abc, 0, 10, /m/1"', r"odd number of quotes"),
         ("audioset", 'abc, 0, 10, "/m/1"x""', r"odd number|quotes cannot be understood"),
         ("audioset", 'abc, 0, 10, "/m/1"x"y"', r"quotes cannot be understood .*quote whole cells"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,35 @@ def test_a_killed_build_goes_on(s3: str, local_set: Path, listing: Path, tmp_pat
     third = run(avdata_main, *command)
     assert json.loads(third.stdout.splitlines()[-1])["built_shards"] == 0
     assert digests(s3) == digests(local_set)
+
+
+def test_files_that_came_later_or_changed(s3: str, listing: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(listing.parent, tmp_path / "media"))
+    names = [folder / f"clip-{i}.mp4" for i in (0, 5)]
+    for name in names:
+        name.rename(name.with_suffix(".later"))
+    command = build_arguments(folder / listing.name, s3, "--staging", tmp_path / "staging")
+    assert json.loads(run(avdata_main, *command).stdout.splitlines()[-1])["ok"] == 8
+    for name in names:
+        name.with_suffix(".later").rename(name)
+    retried = run(avdata_main, *command, "--retry", "missing_file")
+    assert retried.exit_code == 0, retried.output
+    assert json.loads(retried.stdout.splitlines()[-1])["rebuilt_shards"] == 2
+    local = run(avdata_main, *build_arguments(folder / listing.name, tmp_path / "near"))
+    assert local.exit_code == 0, local.output
+    assert digests(s3) == digests(tmp_path / "near")
+
+    shutil.copy(folder / "clip-1.mp4", folder / "clip-9.mp4")
+    refused = run(avdata_main, *command)
+    assert refused.exit_code == 2
+    assert "1 source file changed" in refused.stderr
+    assert digests(s3) == digests(tmp_path / "near")
+    rebuilt = run(avdata_main, *command, "--changed-sources", "rebuild")
+    assert json.loads(rebuilt.stdout.splitlines()[-1])["rebuilt_shards"] == 1
+    assert (
+        run(avdata_main, *build_arguments(folder / listing.name, tmp_path / "new")).exit_code == 0
+    )
+    assert digests(s3) == digests(tmp_path / "new")
 
 
 def test_another_build_is_not_overwritten(s3: str, listing: Path, tmp_path: Path) -> None:

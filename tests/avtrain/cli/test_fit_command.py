@@ -253,3 +253,13 @@ def test_wandb_that_is_not_installed(
     result = fit(shard_set, tmp_path / "run", (*tiny_run, "log.wandb=true"))
     refused(result, "needs the package wandb, which is not installed: `pip install wandb`")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody can make a folder")
+def test_an_out_that_cannot_be_made(
+    shard_set: Path, tmp_path: Path, tiny_run: tuple[str, ...]
+) -> None:
+    refused(fit(shard_set, Path("/proc/run"), tiny_run), "folder '/proc/run' cannot be made: ")
+    file = tmp_path / "file"
+    file.touch()
+    refused(fit(shard_set, file / "run", tiny_run), f"cannot be made: {file} is a file, not a fold")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from disturbances import Bound
 from sklearn.svm import LinearSVC
 
 from avdata import ShardSet
@@ -31,8 +32,8 @@ def fold(shards: ShardSet) -> LabelledFold:
     return fold
 
 
-def training(modality: Modality) -> TrainingOptions:
-    return TrainingOptions(modality=modality, seed=0, num_threads=2, progress=silent)
+def training(modality: Modality, seed: int = 0) -> TrainingOptions:
+    return TrainingOptions(modality=modality, seed=seed, num_threads=2, progress=silent)
 
 
 def state(frozen: FrozenEncoders, modality: Modality) -> dict[str, torch.Tensor]:
@@ -53,19 +54,25 @@ def test_an_epoch_holds_each_clip_once_in_batches_of_like_size() -> None:
     assert again[0] != batches[0]
 
 
+@pytest.mark.trains
 def test_linear_heads_learn_and_the_network_does_not(
-    frozen: FrozenEncoders, shards: ShardSet, fold: LabelledFold
+    frozen: FrozenEncoders,
+    distinct_shards: ShardSet,
+    distinct_fold: LabelledFold,
+    training_seed: int,
+    bound: Bound,
 ) -> None:
     before = state(frozen, "audio")
     config = LinearConfig(
-        epochs=8, clips_per_sample=4, batch_size=16, lr=3e-3, milestones=(6,), test_clips=2
+        epochs=8, clips_per_sample=2, batch_size=16, lr=3e-3, milestones=(6,), test_clips=2
     )
-    accuracy = linear_heads_accuracy(frozen, shards, fold, config, training("audio"))
+    options = training("audio", training_seed)
+    accuracy = linear_heads_accuracy(frozen, distinct_shards, distinct_fold, config, options)
     assert accuracy.keys() == {"conv2x", "conv3x", "conv4x", "conv5x"}
-    assert max(of.top1 for of in accuracy.values()) >= 0.75
+    bound("top-1 accuracy", max(of.top1 for of in accuracy.values()), above=0.7)
     assert {of.chance_top1 for of in accuracy.values()} == {0.25}
     assert same(before, state(frozen, "audio"))
-    again = linear_heads_accuracy(frozen, shards, fold, config, training("audio"))
+    again = linear_heads_accuracy(frozen, distinct_shards, distinct_fold, config, options)
     assert again == accuracy
 
 
@@ -81,30 +88,42 @@ def test_the_batch_norm_quirk_is_another_probe(
     assert same(before, state(frozen, "audio"))
 
 
+@pytest.mark.trains
 def test_finetuning_learns_on_a_copy(
-    frozen: FrozenEncoders, shards: ShardSet, fold: LabelledFold
+    frozen: FrozenEncoders,
+    distinct_shards: ShardSet,
+    distinct_fold: LabelledFold,
+    training_seed: int,
+    bound: Bound,
 ) -> None:
     before = state(frozen, "audio")
     config = FinetuneConfig(
         head_epochs=1,
         epochs=10,
-        clips_per_sample=4,
+        clips_per_sample=2,
         batch_size=8,
         lr=2e-3,
         milestones=(8,),
         test_clips=2,
         single_test_clips=2,
     )
-    accuracy = finetune_accuracy(frozen, shards, fold, config, training("audio"))
-    assert accuracy.dense.top1 >= 0.75
+    options = training("audio", training_seed)
+    accuracy = finetune_accuracy(frozen, distinct_shards, distinct_fold, config, options)
+    bound("top-1 accuracy", accuracy.dense.top1, above=0.7)
     assert accuracy.single is not None
-    assert (accuracy.dense.num_test, accuracy.single.num_test) == (8, 16)
+    assert (accuracy.dense.num_test, accuracy.single.num_test) == (16, 32)
     assert same(before, state(frozen, "audio"))
 
 
+@pytest.mark.trains
 def test_svm_is_the_one_of_the_protocol(
-    frozen: FrozenEncoders, shards: ShardSet, fold: LabelledFold, tmp_path: Path
+    frozen: FrozenEncoders,
+    distinct_shards: ShardSet,
+    distinct_fold: LabelledFold,
+    tmp_path: Path,
+    bound: Bound,
 ) -> None:
+    shards, fold = distinct_shards, distinct_fold
     config = SvmConfig(clips_per_sample=3, test_clips=2)
     samples = tuple(sorted((*fold.train, *fold.test)))
     options = EmbedOptions(cache=FeatureCache(directory=tmp_path))
@@ -114,21 +133,21 @@ def test_svm_is_the_one_of_the_protocol(
         accuracy = svm_accuracy(features, fold, config, seed=0)
         train = features.train_rows("conv4x", fold.train)
         test = features.test_rows("conv4x", fold.test)
-        assert train.shape[0] == 48 and test.shape[0] == 16
-    assert max(of.top1 for of in accuracy.values()) >= 0.75
+        assert train.shape[0] == 96 and test.shape[0] == 32
+    bound("top-1 accuracy", max(of.top1 for of in accuracy.values()), above=0.7)
     # the formula of the protocol, class by class
     target = fold.train_target.numpy().repeat(3)
     std = train.std(axis=0) + 0.01
-    decisions = np.zeros((8, 4))
+    decisions = np.zeros((16, 4))
     for label in range(4):
         one = LinearSVC(loss="hinge", C=10, tol=1e-4, max_iter=200, random_state=0, dual=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             one.fit((train - train.mean(axis=0)) / std, target == label)
         values = one.decision_function((test - train.mean(axis=0)) / std)
-        decisions[:, label] = values.reshape(8, 2).mean(axis=1)
+        decisions[:, label] = values.reshape(16, 2).mean(axis=1)
     expected = np.mean(decisions.argmax(axis=1) == fold.test_target.numpy())
-    assert accuracy["conv4x"].top1 == pytest.approx(expected, abs=1 / 8 + 1e-9)
+    bound("difference", abs(accuracy["conv4x"].top1 - expected), below=1.5 / 16)
     assert not list(tmp_path.glob("partial-*"))
 
 

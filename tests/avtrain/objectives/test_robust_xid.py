@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from disturbances import Bound
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -460,13 +461,13 @@ def test_errors() -> None:
         RobustXIDCriterionConfig.model_validate({"targets": "swav"})
 
 
-def _train_from_a_common_mean(*, momentum: float, **settings: Any) -> float:
+def _train_from_a_common_mean(*, momentum: float, seed: int, **settings: Any) -> float:
     """Share of right retrievals after 200 steps of two small networks on 240 instances.
 
     All inputs have one large component in common, so that all embeddings start out alike.
     """
     count, features, batch = 240, 24, 32
-    draws = generator(0)
+    draws = generator(seed)
     code = torch.randn(count, 16, generator=draws)
     inputs = [
         code @ torch.randn(16, features, generator=draws)
@@ -475,7 +476,7 @@ def _train_from_a_common_mean(*, momentum: float, **settings: Any) -> float:
         for _ in range(2)
     ]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         networks = [
             nn.Sequential(
                 nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32)
@@ -486,7 +487,7 @@ def _train_from_a_common_mean(*, momentum: float, **settings: Any) -> float:
         RobustXIDCriterionConfig(num_negatives="all", momentum=momentum, **settings),
         num_rows=count,
         dim=32,
-        generator=generator(),
+        generator=generator(seed),
     )
     optimizer = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=1e-3)
     for step in range(200):
@@ -509,9 +510,14 @@ def _train_from_a_common_mean(*, momentum: float, **settings: Any) -> float:
     return cross_modal_retrieval(video, audio).video_to_audio.recall_at_1
 
 
+@pytest.mark.trains
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("weighting", [False, True])
 @pytest.mark.parametrize("targets", ["none", "cycle"])
-def test_every_variant_learns(targets: str, weighting: bool) -> None:
-    recall = _train_from_a_common_mean(momentum=0.5, targets=targets, weighting=weighting)
-    assert recall > 0.8
+def test_every_variant_learns(
+    targets: str, weighting: bool, training_seed: int, bound: Bound
+) -> None:
+    recall = _train_from_a_common_mean(
+        momentum=0.5, seed=training_seed, targets=targets, weighting=weighting
+    )
+    bound("recall at 1", recall, above=0.8)  # chance is 1/240

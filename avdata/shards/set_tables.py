@@ -8,10 +8,10 @@ from pathlib import Path
 from avdata.errors import BuildError
 from avdata.manifest import (
     MANIFEST_NAME,
-    MANIFEST_SCHEMA,
     REJECTS_NAME,
     REJECTS_SCHEMA,
     TableWriter,
+    manifest_schema,
 )
 from avdata.shards.sidecar import LogMelSums, ShardReport
 
@@ -32,7 +32,10 @@ class SetTotals:
 
 
 def write_tables(
-    directory: Path, shards: Iterable[tuple[str, int | None]], reports: Iterable[ShardReport | None]
+    directory: Path,
+    shards: Iterable[tuple[str, int | None]],
+    reports: Iterable[ShardReport | None],
+    kept_columns: Iterable[str] = (),
 ) -> SetTotals:
     """Write manifest and rejects into `directory`; one sidecar is held at a time.
 
@@ -40,6 +43,7 @@ def write_tables(
         directory: A local folder.
         shards: Name of every shard, and how many rows of a listing it settles, if that is known.
         reports: Their sidecars.
+        kept_columns: Columns of the listing that the manifest carries.
 
     Raises:
         BuildError: A shard has no sidecar, or one that settles other rows.
@@ -47,7 +51,7 @@ def write_tables(
     reasons = Counter[str]()
     num_clips = num_bytes = 0
     sums: LogMelSums | None = None
-    manifest = TableWriter(directory / MANIFEST_NAME, MANIFEST_SCHEMA)
+    manifest = TableWriter(directory / MANIFEST_NAME, manifest_schema(kept_columns))
     rejects = TableWriter(directory / REJECTS_NAME, REJECTS_SCHEMA)
     for (shard, num_rows), report in zip(shards, reports, strict=True):
         if report is None:
