@@ -18,7 +18,8 @@ Times are float64 seconds and intervals are half open, ``[start_s, end_s)``. The
     audio                         sample n is the sound at n / sample_rate_hz
     logmel                        column t is centered on audio sample t * hop_samples
 
-The origin of the media clock is the start that the container states, if that is positive, else 0.
+The origin of the media clock is the start that the container states. It is 0 where the stated start
+is up to 0.25 s below zero (the priming of audio encoders), but for MPEG-TS and MPEG-PS.
 """
 
 import re

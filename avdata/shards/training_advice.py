@@ -1,6 +1,6 @@
 """What the verdict columns of a shard set suggest for training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -138,7 +138,7 @@ _HDR = Concern(
     limit=0,
     texts=HDR_TRANSFERS,
     finding="are coded for HDR displays (PQ or HLG)",
-    means="they look gray and washed out; a build with video.tone_map=hable maps them",
+    means="they look gray and washed out: build them with video.tone_map=hable",
 )
 
 
@@ -211,8 +211,9 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
         *_MISSING_PARTS,
         *_ODD_FORMS,
     ]
-    if spec.video is not None and spec.video.model_dump().get("tone_map", "none") == "none":
-        found.append(_HDR)
+    if spec.video is not None and spec.video.tone_map == "none":
+        form = " and video.codec=jpeg or h264" if spec.video.codec == "copy" else ""
+        found.append(replace(_HDR, means=f"{_HDR.means}{form}"))
     if spec.video is not None and spec.video.fps != "native":
         found.append(
             Concern(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -32,13 +33,20 @@ NOT_NEGATIVE = (
     "num_corrupt_frames",
     "frame_gap_s",
     "audio_gap_s",
+    "excess_s",
+    "mono_loss_db",
     "media_bytes",
     "num_frames",
     "num_audio_samples",
     "num_logmel_columns",
 )
 
-POSITIVE = ("duration_s", "native_fps", "pixel_aspect", "frame_fps")
+POSITIVE = ("duration_s", "native_fps", "pixel_aspect", "frame_fps", "num_audio_forms")
+
+TEXTS = {"frame_clock": ("pts", "dts", "rate")}
+"""Columns of text that know few values, and these."""
+
+GAPS = ("frame_gap_s", "audio_gap_s")
 
 SLACK_S = 1e-6
 """Rounding of times."""
@@ -92,7 +100,32 @@ def check_values(
         effective_s,
         "at most duration_s without padding",
     )
+    yield from _check_gaps(table, duration_s)
+    for name, known in TEXTS.items():
+        strange = ~np.asarray(pc.is_in(table[name], pa.array([*known, None], pa.string())))
+        texts = np.asarray(table[name].to_pylist(), dtype=object)
+        yield from _problem(name, table, strange, texts, f"of {list(known)}")
     yield from _check_frames(spec, table, lengths)
+
+
+def _check_gaps(table: Any, duration_s: np.ndarray) -> Iterator[Problem]:
+    """What is missing inside a clip is part of it, and does not count as covered."""
+    for name in GAPS:
+        gap_s, _ = _values(table[name])
+        yield from _problem(name, table, gap_s > duration_s + SLACK_S, gap_s, "at most duration_s")
+    excess_s, cut = _values(table["excess_s"])
+    trimmed = np.asarray(table["trimmed"].to_numpy(), bool)
+    yield from _problem(
+        "excess_s", table, cut & ~trimmed, excess_s, "none: the file was not taken as cut"
+    )
+    end_s, has_end = _values(table["listed_end_s"])
+    most_s = end_s - _values(table["listed_start_s"])[0] + excess_s  # that a clip may want
+    coverage, (gap_s, _) = _values(table["coverage"])[0], _values(table["frame_gap_s"])
+    # gaps of the audio are left out: with `avdata noise` they come from another clip
+    wrong = has_end & (gap_s > 0) & (coverage * most_s > most_s - gap_s + SLACK_S) & (coverage > 0)
+    yield from _problem(
+        "coverage", table, wrong, coverage, "less by frame_gap_s, which is not covered"
+    )
 
 
 def _check_frames(
@@ -130,6 +163,6 @@ def _problem(
         more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
         yield Problem(
             where=f"{MANIFEST_NAME} {name}",
-            seen=f"{values[first].item()} ({table['key'][first].as_py()}{more})",
+            seen=f"{values[first : first + 1].tolist()[0]} ({table['key'][first].as_py()}{more})",
             expected=expected,
         )

@@ -123,6 +123,11 @@ def estimate_offset(
     windows = list(_scan(video, form, scorer, coarse, options, "scanning offsets"))
     used = [w for w in windows if w.left_out is None]
     if not used:
+        if video.duration_s is not None and video.duration_s < form.clip_s:
+            raise VideoError(
+                f"{video.path}: the video lasts {video.duration_s:.1f} s, a window "
+                f"{form.clip_s:.1f} s; give a longer video"
+            )
         raise VideoError(
             f"{video.path}: none of its {len(windows)} windows says anything: "
             f"{windows[0].left_out}; there is nothing to compare"

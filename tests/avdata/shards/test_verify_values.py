@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from avdata.manifest import MANIFEST_SCHEMA
 from avdata.shards.manifest_rows import ManifestRows
+from avdata.shards.sidecar import read_sidecar, write_sidecar
 from avdata.shards.verify import verify_set
 from avdata.shards.verify_tables import read_tables
 
@@ -44,12 +46,38 @@ def rewrite(directory: Path, change: Callable[[list[dict]], object]) -> None:
         ("frame_fps", 5.0, "frame_fps: 5.0 (clip_1); expected video.fps=4.0"),
         ("frame_fps", None, "frame_fps: 0.0 (clip_1); expected a rate: the set has frames"),
         ("effective_duration_s", 0.9, "effective_duration_s: 0.9 (clip_1); expected at most dura"),
+        ("excess_s", -0.5, "excess_s: -0.5 (clip_1); expected at least 0"),
+        ("excess_s", 0.5, "excess_s: 0.5 (clip_1); expected none: the file was not taken as cut"),
+        ("mono_loss_db", -3.0, "mono_loss_db: -3.0 (clip_1); expected at least 0"),
+        ("num_skipped_packets", -1, "num_skipped_packets: -1 (clip_1); expected at least 0"),
+        ("num_dropped_frames", -1, "num_dropped_frames: -1 (clip_1); expected at least 0"),
+        ("num_corrupt_frames", -1, "num_corrupt_frames: -1 (clip_1); expected at least 0"),
+        ("num_audio_forms", 0, "num_audio_forms: 0 (clip_1); expected above 0"),
+        ("frame_gap_s", -0.1, "frame_gap_s: -0.1 (clip_1); expected at least 0"),
+        ("frame_gap_s", 0.8, "frame_gap_s: 0.8 (clip_1); expected at most duration_s"),
+        ("audio_gap_s", 0.8, "audio_gap_s: 0.8 (clip_1); expected at most duration_s"),
+        ("audio_gap_s", float("nan"), "audio_gap_s: nan (clip_1); expected at least 0"),
+        ("frame_clock", "guess", "frame_clock: guess (clip_1); expected of ['pts', 'dts', 'rate']"),
         ("frame_times_s", [0.0, 0.25], "frame_times_s (their number): 2 (clip_1); expected num_f"),
     ],
 )
 def test_impossible_value(column: str, value: object, text: str, tiny_set: Path) -> None:
     rewrite(tiny_set, lambda rows: rows[1].update({column: value}))
     assert any(text in line for line in found(tiny_set)), found(tiny_set)
+
+
+def test_gaps_are_not_covered(tiny_set: Path) -> None:
+    def change(rows: list[dict]) -> None:
+        for row, coverage in zip(rows, (0.9, 0.8, 0.85), strict=True):
+            row.update(listed_start_s=1.0, listed_end_s=2.0, frame_gap_s=0.2, coverage=coverage)
+        rows[2].update(trimmed=True, excess_s=1.0)
+
+    rewrite(tiny_set, change)
+    lines = [line for line in found(tiny_set) if "coverage" in line and "as in shard" not in line]
+    assert lines == [
+        "manifest.parquet coverage: 0.9 (clip_0); expected less by frame_gap_s, which is not "
+        "covered"
+    ]
 
 
 def test_one_line_for_many_rows(tiny_set: Path) -> None:
@@ -68,6 +96,14 @@ def test_possible_values_are_no_problem(tiny_set: Path) -> None:
             padded_start_s=0.25,
             padded_end_s=0.25,
             effective_duration_s=0.0,
+            trimmed=True,
+            excess_s=0.0,
+            frame_gap_s=0.5,
+            audio_gap_s=0.5,
+            num_corrupt_frames=0,
+            mono_loss_db=100.0,
+            num_audio_forms=1,
+            frame_clock="dts",
         )
 
     rewrite(tiny_set, change)
@@ -77,9 +113,11 @@ def test_possible_values_are_no_problem(tiny_set: Path) -> None:
 
 def test_times_are_compared_as_the_table_holds_them(tiny_set: Path) -> None:
     """Sidecars hold times as float64, the manifest as float32."""
-    sidecar = tiny_set / "shard-000000.json"
-    sidecar.write_text(sidecar.read_text().replace("[0.0,0.25]", "[0.0,0.2500000001]", 1))
-    assert "0.2500000001" in sidecar.read_text()
+    report = read_sidecar(tiny_set, "shard-000000.tar")
+    assert report is not None
+    rows = [replace(report.rows[0], frame_times_s=[0.0, 0.2500000001]), *report.rows[1:]]
+    write_sidecar(tiny_set, replace(report, rows=rows))
+    assert "0.2500000001" in (tiny_set / "shard-000000.json").read_text()
     assert found(tiny_set) == []
 
 

@@ -194,6 +194,15 @@ def test_silence_says_nothing(flash_and_beep: Any, tmp_path: Path) -> None:
         _estimate(video, flash_and_beep)
 
 
+def test_a_video_shorter_than_a_window_is_said_to_be(
+    flash_and_beep: Any, shared_data: Path
+) -> None:
+    path = shared_data / "cases" / "sync_video_too_short" / "short.mp4"
+    video = open_video(path, purpose="a test")
+    with pytest.raises(VideoError, match=r"the video lasts 1\.0 s, a window \d\.\d s"):
+        _estimate(video, flash_and_beep)
+
+
 def test_a_picture_that_stands_still_says_nothing(flash_and_beep: Any, tmp_path: Path) -> None:
     path = tmp_path / "movie.mp4"
     write_movie(
