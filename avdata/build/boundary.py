@@ -8,7 +8,7 @@ from avdata.config import LimitsConfig
 from avdata.errors import FailureReason, MediaError
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "bad_alloc")
-"""How torch and C++ libraries say it, as a RuntimeError."""
+"""Texts by which torch and C++ libraries say it, in a RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

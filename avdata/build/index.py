@@ -26,7 +26,7 @@ from pathlib import Path
 import av
 
 from avdata.atomic_writing import write_atomically
-from avdata.build.index_job import ForeignTar, FrameKind, IndexContext, SampleRow
+from avdata.build.index_job import ForeignTar, IndexContext, SampleRow
 from avdata.build.index_process import TarFindings, TarReader
 from avdata.config import LIMITS_OF_THE_MACHINE
 from avdata.cores import available_cores
@@ -42,7 +42,7 @@ from avdata.manifest import (
 from avdata.schema import SCHEMA_VERSION, BuildRecord, DatasetSpec, ManifestRow, RejectRow
 from avdata.shards.build_record import BUILD_NAME
 from avdata.shards.foreign_set import INDEX_MARK, INDEX_SOFTWARE, TarRecord
-from avdata.shards.index_config import IndexConfig
+from avdata.shards.index_config import FrameKind, IndexConfig
 from avdata.shards.index_contents import LeftOut
 from avdata.shards.index_names import KIND_OF_ENDING, ending_of, last_ending
 from avdata.shards.reader import DATASET_NAME

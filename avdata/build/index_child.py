@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from avdata.build.boundary import fault_of
 from avdata.build.index_job import (
-    FrameKind,
     IndexAnswer,
     IndexRequest,
     SampleRow,
@@ -15,7 +14,7 @@ from avdata.build.index_job import (
 )
 from avdata.errors import FailureReason
 from avdata.schema import ManifestRow
-from avdata.shards.index_config import IndexConfig
+from avdata.shards.index_config import FrameKind, IndexConfig
 from avdata.shards.index_contents import ForeignContents, read_foreign_contents
 from avdata.shards.index_sample import SampleIndexing, SamplePlace, frame_kind
 

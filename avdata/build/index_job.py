@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from avdata.schema import ManifestRow, RejectRow
-from avdata.shards.index_config import IndexConfig
+from avdata.shards.index_config import FrameKind, IndexConfig
 from avdata.shards.index_contents import ForeignContents
-
-FrameKind = Literal["video", "pictures"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from avdata.build.child_process import ChildLost, ChildProcess
 from avdata.build.index_job import (
     ForeignTar,
-    FrameKind,
     IndexContext,
     IndexRequest,
     SampleRow,
@@ -20,6 +19,7 @@ from avdata.build.index_job import (
 from avdata.build.messages import Failed
 from avdata.build.supervisor import START_PATIENCE_S, Supervisor
 from avdata.errors import BuildError, FailureReason
+from avdata.shards.index_config import FrameKind
 from avdata.shards.index_contents import ForeignContents
 from avdata.shards.index_sample import SamplePlace, reject_sample
 from avdata.shards.tar_contents import TarSample
@@ -81,7 +81,7 @@ class TarReader:
 
 
 class _TarState:
-    """How far one tar is, whoever reads it."""
+    """Progress of one tar, whichever process reads it."""
 
     def __init__(self, tar: ForeignTar, kind: FrameKind | None, context: IndexContext) -> None:
         self._tar, self._kind, self._limits = tar, kind, context.config.limits

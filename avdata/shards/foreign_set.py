@@ -1,4 +1,4 @@
-"""Is a shard set made of third-party tars, and what was in them?"""
+"""Sets made of third-party tars: how they are told, and counts of what the tars hold."""
 
 from avdata.schema import DatasetSpec, Spec
 

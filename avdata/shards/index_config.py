@@ -7,14 +7,17 @@ from pydantic import Field
 from avdata.config import LimitsConfig
 from avdata.schema import AudioSpec, Spec, VideoSpec
 
+FrameKind = Literal["video", "pictures"]
+"""Kind of frames that samples of a set have."""
+
 
 class IndexConfig(Spec):
     """Settings by which the samples of third-party tars are read as clips."""
 
     fields: tuple[Literal["frames", "audio"], ...] = ("frames", "audio")
-    """What a sample must have."""
+    """Fields that a sample must have."""
     video: VideoSpec = VideoSpec()
-    """Of videos: fps of the frames that are taken. Of numbered pictures: the fps that they have."""
+    """For videos, fps is the rate of the frames that are taken; for numbered images, their own."""
     audio: AudioSpec = AudioSpec()
     """Rate and channels that sound gets when it is read."""
     npy_rate_hz: int | None = Field(default=None, ge=1000, le=192000)

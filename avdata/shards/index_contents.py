@@ -31,7 +31,7 @@ MAX_LINKS = 40
 ZEROS_AT_A_TIME = 1 << 20
 SORT_REMEDY = "write the tar with sorted names (tar --sort=name)"
 HEADER_FAULTS = (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError, RecursionError)
-"""What Python's tarfile raises on damaged headers."""
+"""Errors that Python's tarfile raises on damaged headers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +163,7 @@ def _damaged(at: int, num_bytes: int) -> str:
 
 
 def _end_fault(file: IO[bytes], at: int, num_bytes: int) -> str | None:
-    """What is wrong with the end of a tar whose last member ends at `at`."""
+    """Fault of the end of a tar whose last member ends at `at`; None where it is whole."""
     file.seek(at)
     block = file.read(BLOCK_BYTES)
     if len(block) < BLOCK_BYTES or at + 2 * BLOCK_BYTES > num_bytes:

@@ -1,4 +1,4 @@
-"""What the media in a tar hold: times of pictures, extent of sound, by headers and packets.
+"""Media in a tar: times of frames, extent of audio, by headers and packets.
 
 One picture of each video is decoded, for its size and turn; where packets do not state the time of
 their picture, or of codecs whose packets do not tell which frames they bring out, all are.
@@ -89,7 +89,7 @@ class SoundTrack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerTracks:
-    """What is in a container."""
+    """Tracks of a container."""
 
     video: VideoTrack | None
     sound: SoundTrack | None

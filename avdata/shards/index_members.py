@@ -54,7 +54,7 @@ class Roles:
 
 
 def find_roles(sample: TarSample) -> Roles:
-    """Which members of `sample` hold frames and sound.
+    """Find the members of `sample` that hold frames and audio.
 
     Raises:
         MediaError: There are several that could, or pictures do not lie in order.
@@ -116,7 +116,7 @@ def _candidates(sample: TarSample, endings: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleTexts:
-    """What a sample says of itself."""
+    """Labels and source of a sample."""
 
     labels: tuple[str, ...]
     source_id: str | None

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from avdata.errors import FailureReason, MediaError
 from avdata.picture_geometry import stored_size
 from avdata.schema import ManifestRow, RejectRow
-from avdata.shards.index_config import IndexConfig
+from avdata.shards.index_config import FrameKind, IndexConfig
 from avdata.shards.index_contents import LeftOut
 from avdata.shards.index_media import (
     ContainerTracks,
@@ -28,7 +27,6 @@ from avdata.shards.writer import ByteRange
 GRID_SLACK = 1e-3
 """A frame may lack this share of its duration at the clip's end."""
 NOWHERE = ByteRange(offset=0, size=0)
-FrameKind = Literal["video", "pictures"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +54,7 @@ class _Frames:
 
 
 def frame_kind(sample: TarSample) -> FrameKind | None:
-    """What the frames of a sample are; None for a sample without, or with faults."""
+    """Kind of frames of a sample; None for a sample without frames, or with faults."""
     try:
         roles = find_roles(sample)
     except MediaError:

@@ -1,4 +1,4 @@
-"""Is an index of third-party tars what it promises to be?
+"""Check an index of third-party tars against its promises.
 
 Such tars have no sidecars and any names; what is there to check is that they are still the files
 that were indexed, that each of their members is in a sample or in a row, and that every sample can
@@ -29,7 +29,7 @@ FRAMES_AT_A_TIME = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexFindings:
-    """What is wrong with an index."""
+    """Faults of an index."""
 
     of_set: tuple[Problem, ...]
     of_tars: Mapping[str, tuple[Problem, ...]]
@@ -42,7 +42,7 @@ def check_index(
     num_workers: int | None,
     on_sample: Callable[[], object],
 ) -> IndexFindings:
-    """What is wrong with the index in `directory`; goes on after a problem, to find them all."""
+    """Find all faults of the index in `directory`."""
     shards = ShardSet(directory)
     tables = read_tables(directory)
     of_set = list(tables.problems)

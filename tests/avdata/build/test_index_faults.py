@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +132,29 @@ def test_limits_of_a_build_are_settings(media: Path, tmp_path: Path) -> None:
     done = index(tmp_path / "in", "limits.max_seconds=1")
     assert done.exit_code == 2
     assert "limits.max_seconds: unknown setting" in done.stderr
+
+
+def test_a_stop_waits_for_no_sample(media: Path, tmp_path: Path) -> None:
+    """Ctrl-C while a sample hangs: the command ends, and its processes."""
+    good = (media / "clip_00.mp4").read_bytes()
+    write_tar(tmp_path / "in" / "a.tar", {"k.mp4": good, "l.mp4": fault("hang_once")})
+    code = "from avdata.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "index", str(tmp_path / "in")],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")]),
+            "AV_FAULTS_SEEN": str(tmp_path),
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + 60
+        while not (tmp_path / "hang").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].endswith("interrupted")
+    assert not (tmp_path / "in" / "dataset.json").exists()
