@@ -83,33 +83,29 @@ class Survey:
 
     def sentences(self) -> list[str]:
         """Return what a user wants to know before the build begins; empty as a rule."""
-        said = []
-        if self.options.retry and self.num_committed:
-            reasons = ",".join(sorted(self.options.retry))
-            missing = (
-                f"; {_counted(self.num_still_missing, 'file')} still missing"
-                if self.num_still_missing
-                else ""
-            )
-            said.append(
-                f"--retry {reasons}: {_counted(self.num_retried, 'reject')} built again{missing}"
-                if self.num_retried
-                else f"--retry {reasons}: no shard is built again for it, because none holds such "
-                f"rejects that can change{missing}"
-            )
+        said = [self._retries()] if self.options.retry and self.num_committed else []
         if self.changed:
-            fate = "are built again" if self.options.changed_sources == "rebuild" else "are kept"
-            said.append(f"{self._changes()}; they {fate}")
+            fate = "built again" if self.options.changed_sources == "rebuild" else "kept as stored"
+            said.append(f"{self._changes()}: {fate}")
         return said
 
     def refusal(self) -> BuildError:
         """Return the error that names the changed source files and the choices."""
         same_size = all(then.num_bytes == now.num_bytes for then, now in self.changed.values())
-        copied = " All have the size they had: were they copied?" if same_size else ""
+        copied = " Sizes are as they were: were the files copied?" if same_size else ""
         return BuildError(
             f"{self._changes()}.{copied} Put the files back, or choose --changed-sources rebuild "
             "to build these shards again, or --changed-sources keep to leave them as they are"
         )
+
+    def _retries(self) -> str:
+        asked = f"--retry {','.join(sorted(self.options.retry))}"
+        missing = f"{_counted(self.num_still_missing, 'file')} still missing"
+        if self.num_retried:
+            more = f", {missing}" if self.num_still_missing else ""
+            return f"{asked}: {_counted(self.num_retried, 'reject')} built again{more}"
+        why = missing if self.num_still_missing else "no shard holds such rejects"
+        return f"{asked}: nothing is built again, {why}"
 
     def _changes(self) -> str:
         then, now = next(iter(self.changed.values()))
@@ -120,7 +116,7 @@ class Survey:
         )
         return (
             f"{_counted(len(self.changed), 'source file')} changed since the clips were stored "
-            f"(first: {then.name}, {how}), which concerns {self.num_changed_shards} of "
+            f"(first: {then.name}, {how}), in {self.num_changed_shards} of "
             f"{_counted(self.num_committed, 'shard')}"
         )
 
@@ -175,6 +171,8 @@ def survey_shards(
         ShardSetError: A sidecar is damaged.
     """
     location, survey = context.location, Survey(options=options)
+    rebuilds = options.changed_sources == "rebuild"
+    changed_ids: set[str] = set()
     sizes = location.sizes()
     names = [shard_name(index) for index in range(len(plan.shards))]
     with ThreadPoolExecutor(STATS_AT_ONCE) as threads:
@@ -182,20 +180,35 @@ def survey_shards(
             if report is None or not is_committed(report, sizes.get(names[index]), plan.build_hash):
                 continue
             shard = plan.shards[index]
-            if _retries(survey, shard, report, context.resolver):
-                survey.again.append(index)
-                continue
-            changed = changed_sources(report.rows, context.resolver, threads)
-            survey.changed.update((then.name, (then, now)) for then, now in changed)
+            changed = {
+                then.name: (then, now)
+                for then, now in changed_sources(report.rows, context.resolver, threads)
+            }
+            survey.changed.update(changed)
             survey.num_changed_shards += bool(changed)
-            if changed and options.changed_sources == "rebuild":
+            changed_ids.update(row.source_id for row in report.rows if row.media in changed)
+            if _retries(survey, shard, report, context.resolver) or (changed and rebuilds):
                 survey.again.append(index)
             else:
                 survey.stay.add(index)
-                on_committed(shard)
+                if not rebuilds:
+                    on_committed(shard)
     if survey.changed and options.changed_sources == "refuse":
         raise survey.refusal()
+    if rebuilds:
+        _add_rejects_of(changed_ids, survey, plan)
+        for index in sorted(survey.stay):
+            on_committed(plan.shards[index])
     return survey
+
+
+def _add_rejects_of(source_ids: set[str], survey: Survey, plan: BuildPlan) -> None:
+    """Add shards whose clips of changed sources were all rejected: they may be stored now."""
+    for index in sorted(survey.stay) if source_ids else ():
+        if any(clip.source_id in source_ids for clip in plan.shards[index].clips):
+            survey.stay.remove(index)
+            survey.again.append(index)
+    survey.again.sort()
 
 
 def _retries(

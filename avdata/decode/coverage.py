@@ -71,7 +71,7 @@ def clip_span(
     Raises:
         MediaError: OUTSIDE_MEDIA, TRUNCATED or NOT_COVERED.
     """
-    held = _with_claim(held, claimed_end_s, clips.tolerance_s)
+    held = _with_claim(held, claimed_end_s, span.end_s, clips.tolerance_s)
     start_s = max(span.start_s, *(h.start_s for h in held))
     end_s = min(span.end_s, *(h.end_s for h in held))
     if start_s >= end_s:
@@ -123,10 +123,15 @@ def clip_span(
 
 
 def _with_claim(
-    held: Sequence[Held], claimed_end_s: float | None, tolerance_s: float
+    held: Sequence[Held], claimed_end_s: float | None, read_until_s: float, tolerance_s: float
 ) -> Sequence[Held]:
-    """A claim that no stream lives up to is broken by all of them; else it is kept."""
-    if claimed_end_s is None or max(h.end_s for h in held) >= claimed_end_s - tolerance_s:
+    """A claim that no stream lives up to, as far as it was read, is broken by all; else it is kept.
+
+    Which stream is the longest is not known from a span: one that lasts for it may be.
+    """
+    if claimed_end_s is None:
+        return held
+    if max(h.end_s for h in held) >= min(claimed_end_s, read_until_s) - tolerance_s:
         return held
     return [replace(h, claimed_end_s=claimed_end_s) for h in held]
 

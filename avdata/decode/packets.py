@@ -1,7 +1,7 @@
 """The compressed packets of a span of time, with their times, read in one pass."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -32,6 +32,10 @@ EVEN_SHARE = 0.02
 """A rate is even where mean and median distance of frames differ by less than this share."""
 MAX_PRIMING_S = 0.25
 """Sound may start so much before 0: what encoders need to settle, and no player plays."""
+
+
+class SeekFailedError(Exception):
+    """An index that does not lead to a span; see `read_packets`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +119,10 @@ class StreamPackets:
     def goes_on(self, dts: int) -> None:
         """Note that the stream has a packet at or after the end of the span."""
         self.next_s = dts * self._ticks / self._ticks_per_s
+
+    def starts_after(self, time_s: float) -> bool:
+        """Whether nothing of the stream is shown or heard at or before a time."""
+        return not any(t is not None and t <= time_s for t in self.times_s)
 
     def seconds(self, tick: int) -> float:
         """Units of the time base in seconds."""
@@ -243,11 +251,21 @@ def read_packets(
     *,
     stop_s: float,
     max_bytes: int,
+    may_seek: bool = True,
 ) -> SpanPackets:
     """One demux pass over the span, both streams together.
 
     A stream is done when its decoding times pass `stop_s`: no later packet is shown before it.
     Reading ends after `max_bytes`.
+
+    Args:
+        may_seek: Read from just before the span, by the file's index; else from its start.
+
+    Raises:
+        MediaError: CLOCK_RESTARTS.
+        SeekFailedError: The index cannot be used, or leads behind the span's start in one of the
+            streams: what lies before may be of the span. Then open the file again and read it from
+            its start.
     """
     streams = [stream for stream in (video, audio) if stream is not None]
     out = SpanPackets(
@@ -262,7 +280,7 @@ def read_packets(
     }
     stops = {index: packets.ticks(stop_s) for index, packets in by_index.items()}
     clocks = {stream.index: PacketClock(stream) for stream in streams}
-    _seek(container, streams, span)
+    moved = may_seek and _seek(container, span)
     num_bytes = 0
     try:
         for packet in container.demux(*streams):
@@ -288,6 +306,8 @@ def read_packets(
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         out.read_error = fault_text(error)
+    if moved and any(packets.starts_after(span.start_s) for packets in by_index.values()):
+        raise SeekFailedError
     if video is not None and out.video is not None:
         out.video.stamp_all(clocks[video.index].clock)
     return out
@@ -317,25 +337,22 @@ def _formats(container: InputContainer) -> set[str]:
     return set(container.format.name.split(","))
 
 
-def _seek(container: InputContainer, streams: Sequence[Stream], span: Span) -> None:
-    target_s = span.start_s - PREROLL_S
+def _seek(container: InputContainer, span: Span) -> bool:
+    """Go to just before the span where that saves reading; whether the container moved.
+
+    Raises:
+        SeekFailedError: The index cannot be used; where the container stands now is not known.
+    """
     far = span.start_s - span.origin_s > SEEK_BEYOND_S
     if not far or not _formats(container) & SEEKABLE_FORMATS:
-        return
+        return False
     try:
-        container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
-        first_s = next(
-            (float(p.pts * p.time_base) for p in container.demux(*streams) if p.pts is not None),
-            span.end_s,
-        )
-        if first_s <= span.start_s:
-            container.seek(int(target_s * CLOCK_UNIT), backward=True, any_frame=False)
-            return
+        container.seek(int((span.start_s - PREROLL_S) * CLOCK_UNIT), backward=True, any_frame=False)
     except MemoryError:  # also what FFmpeg raises: no fault of the file
         raise
     except (av.FFmpegError, OSError):
-        pass  # an index that cannot be used: read from the start
-    container.seek(0, backward=True, any_frame=False)
+        raise SeekFailedError from None
+    return True
 
 
 def unneeded_packets(stream: Stream, packets: StreamPackets, needed: set[int]) -> set[int]:

@@ -40,6 +40,7 @@ from avdata.decode.frame_stores import ClipFrames, H264Frames, JpegFrames
 from avdata.decode.grid import nearest_times
 from avdata.decode.media import open_media, pick_audio, pick_video, pixel_aspect
 from avdata.decode.packets import (
+    SeekFailedError,
     Span,
     SpanPackets,
     StreamPackets,
@@ -86,8 +87,16 @@ def decode_clip(
     Raises:
         MediaError: With the reason why there is no clip.
     """
-    with open_media(path, limits) as container:
-        return _Decoding(container, start_s, end_s, video, audio, clips, limits).run()
+
+    def run(may_seek: bool) -> DecodedClip:
+        with open_media(path, limits) as container:
+            wanted = _Decoding(path, container, start_s, end_s, video, audio, clips, limits)
+            return wanted.run(may_seek=may_seek)
+
+    try:
+        return run(may_seek=True)
+    except SeekFailedError:
+        return run(may_seek=False)
 
 
 class _Decoding:
@@ -95,6 +104,7 @@ class _Decoding:
 
     def __init__(
         self,
+        path: Path,
         container: InputContainer,
         start_s: float | None,
         end_s: float | None,
@@ -103,7 +113,7 @@ class _Decoding:
         clips: ClipsSpec,
         limits: LimitsConfig,
     ) -> None:
-        self.container, self.clips, self.limits = container, clips, limits
+        self.path, self.container, self.clips, self.limits = path, container, clips, limits
         self.video_spec, self.audio_spec = video, audio
         self.video = pick_video(container, limits) if video else None
         self.pixel_aspect = Fraction(1) if self.video is None else pixel_aspect(self.video)
@@ -123,8 +133,8 @@ class _Decoding:
             return None
         return pick_audio(self.container, self.limits)
 
-    def run(self) -> DecodedClip:
-        packets = self._read()
+    def run(self, *, may_seek: bool) -> DecodedClip:
+        packets = self._read(may_seek=may_seek)
         sound = None if packets.audio is None else self._decode_audio(packets.audio)
         held_audio = None
         if sound is not None and packets.audio is not None:
@@ -183,7 +193,7 @@ class _Decoding:
             )
         return max(coverage, 0.0)
 
-    def _read(self) -> SpanPackets:
+    def _read(self, *, may_seek: bool) -> SpanPackets:
         limits, span = self.limits, self.span
         packets = read_packets(
             self.container,
@@ -192,6 +202,7 @@ class _Decoding:
             span,
             stop_s=min(span.end_s, span.start_s + limits.max_duration_s + 1),
             max_bytes=limits.max_decoded_bytes,
+            may_seek=may_seek,
         )
         self.num_bad_packets = int(packets.read_error is not None)
         decoded_bytes = 0
@@ -249,14 +260,17 @@ class _Decoding:
         return sound
 
     def _is_empty(self, stream: VideoStream | AudioStream) -> bool:
-        """Whether a track has no packet at all."""
-        try:
-            self.container.seek(0, backward=True, any_frame=False)
-            return not any(packet.size for packet in self.container.demux(stream))
-        except MemoryError:  # also what FFmpeg raises: no fault of the file
-            raise
-        except (av.FFmpegError, OSError, ValueError):
-            return True
+        """Whether a track has no packet and claims none, read by an opening of its own."""
+        if stream.frames > 0:
+            return False
+        with open_media(self.path, self.limits) as container:
+            try:
+                packets = container.demux(container.streams[stream.index])
+                return not any(packet.size for packet in packets)
+            except MemoryError:  # also what FFmpeg raises: no fault of the file
+                raise
+            except (av.FFmpegError, OSError, ValueError):
+                return True
 
     def _audio_held(self, sound: Sound, packets: StreamPackets) -> Held:
         return Held(

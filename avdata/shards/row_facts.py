@@ -56,10 +56,16 @@ def _native(row: ManifestRow) -> list[tuple[str, str]]:
         jitter = f", uneven by {1000 * (row.native_jitter_s or 0):.2f} ms" if uneven else ""
         turned = f", turned by {row.rotation_deg} degrees" if row.rotation_deg else ""
         turned += ", mirrored" if row.mirrored else ""
+        scan = ", interlaced" if row.interlaced else ""
         wide = row.pixel_aspect is not None and abs(row.pixel_aspect - 1) > 1e-6
         aspect = f", pixels {row.pixel_aspect:.4g} wide" if wide else ""
         size = f"{row.native_width_px}x{row.native_height_px}"
-        facts.append(("native video", f"{row.video_codec} {size}{fps}{jitter}{turned}{aspect}"))
+        facts.append(
+            ("native video", f"{row.video_codec} {size}{fps}{jitter}{turned}{scan}{aspect}")
+        )
+    stated = {"matrix": row.color_matrix, "range": row.color_range, "transfer": row.color_transfer}
+    if color := ", ".join(f"{name} {value}" for name, value in stated.items() if value):
+        facts.append(("color as stated", color))
     if row.audio_codec:
         plural = "s" if row.native_channels != 1 else ""
         named = f" ({row.native_layout})" if row.native_layout else ""

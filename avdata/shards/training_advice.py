@@ -1,6 +1,6 @@
 """What the verdict columns of a shard set suggest for training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -138,7 +138,7 @@ _HDR = Concern(
     limit=0,
     texts=HDR_TRANSFERS,
     finding="are coded for HDR displays (PQ or HLG)",
-    means="they look gray and washed out; a build with video.tone_map=hable maps them",
+    means="they look gray and washed out: build them with video.tone_map=hable",
 )
 
 
@@ -212,7 +212,8 @@ def concerns(spec: DatasetSpec) -> tuple[Concern, ...]:
         *_ODD_FORMS,
     ]
     if spec.video is not None and spec.video.tone_map == "none":
-        found.append(_HDR)
+        form = " and video.codec=jpeg or h264" if spec.video.codec == "copy" else ""
+        found.append(replace(_HDR, means=f"{_HDR.means}{form}"))
     if spec.video is not None and spec.video.fps != "native":
         found.append(
             Concern(

@@ -131,6 +131,8 @@ def test_stored_colors_are_those_of_ffmpeg(codec: str, movies: Path, tmp_path: P
         path = movies / row["media"]
         stated = path.stem.split("_")
         assert [row["color_matrix"], row["color_range"]] == stated
+        shown = CliRunner().invoke(main, ["inspect", str(tmp_path / "set"), row["key"]]).stdout
+        assert f"matrix {stated[0]}, range {stated[1]}" in shown
         wanted = as_ffmpeg_shows(path, *stated)
         if codec == "h264":  # both by the same accurate conversion, which the reader's is not
             (tmp_path / "a.mp4").write_bytes(

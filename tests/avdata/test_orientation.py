@@ -110,6 +110,8 @@ def test_stored_frames_are_as_ffmpeg_shows_them(codec: str, movies: Path, tmp_pa
         assert alone is not None
         np.testing.assert_array_equal(alone.read([0])[0], stored[0])
         assert row["mirrored"] == path.stem.endswith("_flip")
+        shown_text = CliRunner().invoke(main, ["inspect", str(tmp_path / "set"), row["key"]]).stdout
+        assert (", mirrored" in shown_text) == row["mirrored"]
         assert (row["frame_width_px"], row["frame_height_px"]) == stored.shape[2:0:-1]
     assert len({shown(movies / row["media"]) for row in rows}) == 8  # no two alike
 

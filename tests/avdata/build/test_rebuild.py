@@ -155,14 +155,11 @@ def test_shards_whose_files_are_still_missing_stay(media: Path, tmp_path: Path) 
     facts(build(media, tmp_path / "set", "--json"))
     result = build(media, tmp_path / "set", "--retry", "missing_file", "--json")
     assert facts(result)["built_shards"] == 0
-    assert (
-        "--retry missing_file: no shard is built again for it, because none holds such rejects "
-        "that can change; 3 files still missing\n" in result.stderr
-    )
+    assert "--retry missing_file: nothing is built again, 3 files still missing\n" in result.stderr
     (away / NAMES[4]).rename(media / NAMES[4])
     result = build(media, tmp_path / "set", "--retry", "missing_file", "--json")
     assert facts(result)["built_shards"] == 1
-    assert "--retry missing_file: 1 reject built again; 2 files still missing\n" in result.stderr
+    assert "--retry missing_file: 1 reject built again, 2 files still missing\n" in result.stderr
     assert facts(result)["hints"] == ["2 missing_file: when they are there, --retry missing_file"]
 
 
@@ -187,7 +184,7 @@ def test_nothing_to_retry_changes_nothing(media: Path, tmp_path: Path) -> None:
     before = digests(tmp_path / "set")
     result = build(media, tmp_path / "set", "--retry", "timeout", "--json")
     assert facts(result)["built_shards"] == 0
-    assert "--retry timeout: no shard is built again" in result.stderr
+    assert "--retry timeout: nothing is built again, no shard holds such rejects\n" in result.stderr
     assert digests(tmp_path / "set") == before
 
 
@@ -336,7 +333,7 @@ def test_another_file_of_the_same_name_is_refused(
     assert "2 source files changed since the clips were stored" in message
     now = (media / NAMES[2]).stat().st_size
     assert f"(first: {NAMES[2]}, {was} bytes then, {now} now)" in message
-    assert f"which concerns 2 of {5 if finished else 4} shards" in message
+    assert f", in 2 of {5 if finished else 4} shards" in message
     assert "--changed-sources rebuild" in message
     assert "--changed-sources keep" in message
     assert digests(out) == before
@@ -348,10 +345,23 @@ def test_changed_sources_are_rebuilt(media: Path, tmp_path: Path) -> None:
     result = build(media, tmp_path / "set", "--changed-sources", "rebuild", "--json")
     assert (facts(result)["rebuilt_shards"], facts(result)["changed_sources"]) == (2, 2)
     assert "2 source files changed" in result.stderr
-    assert "they are built again" in result.stderr
+    assert "in 2 of 5 shards: built again\n" in result.stderr
     facts(build(media, tmp_path / "fresh", "--json"))
     assert digests(tmp_path / "set") == digests(tmp_path / "fresh")
     assert facts(build(media, tmp_path / "set", "--json"))["changed_sources"] == 0
+
+
+def test_rejects_of_changed_sources_are_built_again_too(media: Path, tmp_path: Path) -> None:
+    """A shard away, a span is outside the file until a longer one is in its place."""
+    lines = ["path,start_s,end_s", *(f"{name},0,1" for name in NAMES), f"{NAMES[2]},1.5,2.5"]
+    (media / "list.csv").write_text("\n".join(lines))
+    first = facts(build(media, tmp_path / "set", "--json"))
+    assert first["reasons"] == {"outside_media": 1}
+    movie(media / NAMES[2], 100, duration_s=3)
+    again = facts(build(media, tmp_path / "set", "--changed-sources", "rebuild", "--json"))
+    assert (again["rebuilt_shards"], again["ok"]) == (2, 9)
+    facts(build(media, tmp_path / "fresh", "--json"))
+    assert digests(tmp_path / "set") == digests(tmp_path / "fresh")
 
 
 def test_changed_sources_are_kept(media: Path, tmp_path: Path) -> None:
@@ -360,7 +370,7 @@ def test_changed_sources_are_kept(media: Path, tmp_path: Path) -> None:
     change_two(media)
     result = build(media, tmp_path / "set", "--changed-sources", "keep", "--json")
     assert (facts(result)["built_shards"], facts(result)["changed_sources"]) == (0, 2)
-    assert "they are kept" in result.stderr
+    assert "in 2 of 5 shards: kept as stored\n" in result.stderr
     assert digests(tmp_path / "set") == before
 
 
@@ -370,7 +380,7 @@ def test_copies_with_other_times_are_told_apart(media: Path, tmp_path: Path) -> 
     message = fault(build(media, tmp_path / "set"))
     assert f"1 source file changed since the clips were stored (first: {NAMES[5]}" in message
     assert "of the same size, modified at another time" in message
-    assert "All have the size they had: were they copied?" in message
+    assert "Sizes are as they were: were the files copied?" in message
 
 
 def test_sources_that_have_gone_are_not_changed(media: Path, tmp_path: Path) -> None:

@@ -315,6 +315,21 @@ def test_advice(column: str, values: list, text: str, where: str | None) -> None
     assert piece.num_missing == (values.count(None) if comparison else 0)
 
 
+@pytest.mark.parametrize(
+    ("video", "means"),
+    [
+        (VideoSpec(), "video.tone_map=hable"),
+        (VideoSpec(codec="copy"), "video.tone_map=hable and video.codec=jpeg or h264"),
+        (VideoSpec(tone_map="hable"), None),
+    ],
+)
+def test_advice_on_tone_mapping(video: VideoSpec, means: str | None) -> None:
+    table = manifest_of(4, color_transfer=["smpte2084"] * 4)
+    advice = advise(table, SPEC.model_copy(update={"video": video}))
+    assert [piece.where for piece in advice] == ([] if means is None else [None])
+    assert means is None or advice[0].means.endswith(f"build them with {means}")
+
+
 def test_conditions_leave_exactly_the_clips_without_the_concern() -> None:
     generator = np.random.default_rng(0)
     checked = 0

@@ -47,23 +47,26 @@ def test_a_column_is_read_without_its_neighbors(table: pa.Table, tmp_path: Path)
     size = folder.size(MANIFEST_NAME)
     assert size is not None
     lazy = LazyTable(folder, MANIFEST_NAME)
-    assert (lazy.num_rows, len(lazy), lazy.column_names) == (NUM_ROWS, NUM_ROWS, table.column_names)
+    assert (lazy.num_rows, len(lazy)) == (NUM_ROWS, NUM_ROWS)
+    assert lazy.column_names[:3] == table.column_names  # then what sets of before lack
     assert lazy["size"].equals(table["size"])
     assert folder.num_bytes < size / 5
     before = folder.num_bytes
     assert lazy["size"].equals(table["size"])
     assert folder.num_bytes == before
-    assert lazy.slice(2 * ROWS_A_GROUP - 1, 2).equals(table.slice(2 * ROWS_A_GROUP - 1, 2))
+    part = lazy.slice(2 * ROWS_A_GROUP - 1, 2).select(table.column_names)
+    assert part.equals(table.slice(2 * ROWS_A_GROUP - 1, 2))
     assert folder.num_bytes - before < 0.8 * size
 
 
 def test_all_ways_to_the_same_values(table: pa.Table, tmp_path: Path) -> None:
     lazy = LazyTable(tmp_path, MANIFEST_NAME)
-    assert lazy.read().equals(table)
+    assert lazy.read().select(table.column_names).equals(table)
     assert lazy.select(["size", "key"]).equals(table.select(["size", "key"]))
     assert lazy.select([]).num_rows == NUM_ROWS
     for start, length in ((0, 1), (NUM_ROWS - 1, 5), (ROWS_A_GROUP, 3), (5, 0), (NUM_ROWS, 2)):
-        assert lazy.slice(start, length).equals(table.slice(start, length)), (start, length)
+        part = lazy.slice(start, length).select(table.column_names)
+        assert part.equals(table.slice(start, length)), (start, length)
     lists = lazy.lists("offsets")
     assert lists.values.dtype == np.uint32
     expected = table["offsets"].to_pylist()

@@ -151,7 +151,7 @@ def test_a_few_clips_are_learned(sounding_set: Path, training_seed: int, bound: 
         best += float((real.sqrt() - torch.minimum(real, mixed).sqrt()).abs().mean())
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
     losses = []
-    for step in range(40):
+    for step in range(60):
         generator = torch.Generator().manual_seed(step + training_seed)
         output = method.loss(inputs, generator=generator)
         optimizer.zero_grad()

@@ -288,7 +288,7 @@ def test_learns_more_structure_within_a_modality_than_avid(
 ) -> None:
     before = _nearest_of_own_class("avid", behavior, training_seed)
     after = _nearest_of_own_class("cma", behavior, training_seed)
-    bound("own class after AVID", before, above=0.5)
+    bound("own class after AVID", before, above=0.25)  # chance is 1/16
     bound("own class after AVID", before, below=0.75)
     bound("gain of CMA", after - before, above=0.1)
 
@@ -300,7 +300,7 @@ def _nearest_of_own_class(method: str, behavior: str, seed: int) -> float:
     start holds a weak trace of them in both modalities.
     """
     generator = _generator(4 + seed)
-    num_classes, size, dim = 8, 25, 16
+    num_classes, size, dim = 16, 25, 16
     label = torch.arange(num_classes).repeat_interleave(size)
     count = len(label)
     centers = torch.randn(2, num_classes, dim, generator=generator)
@@ -315,10 +315,10 @@ def _nearest_of_own_class(method: str, behavior: str, seed: int) -> float:
         num_positives=8,
     )
     optimizer = torch.optim.Adam(free, lr=0.02)
-    for step in range(120):
+    for step in range(180):
         if method == "cma" and step >= 40 and step % 20 == 0:
             criterion.mine(epoch=step)
-        index = torch.randperm(count, generator=generator)[:100]
+        index = torch.randperm(count, generator=generator)[:200]
         output = criterion(free[0][index], free[1][index], index=index, generator=generator)
         optimizer.zero_grad()
         output.total.backward()
