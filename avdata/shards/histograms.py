@@ -55,23 +55,6 @@ VERDICT_COLUMNS = (
 VERDICT_TEXTS = ("frame_clock", "color_transfer")
 """Columns of text that are shown when none is asked for."""
 
-COLUMNS = tuple(
-    field.name
-    for field in MANIFEST_SCHEMA
-    if pa.types.is_boolean(field.type)
-    or pa.types.is_integer(field.type)
-    or pa.types.is_floating(field.type)
-)
-"""Columns that have a histogram: those of numbers and of yes or no."""
-
-TEXT_COLUMNS = tuple(
-    field.name
-    for field in MANIFEST_SCHEMA
-    if pa.types.is_string(field.type)
-    or (pa.types.is_list(field.type) and pa.types.is_string(field.type.value_type))
-)
-"""Columns whose values are counted: those of text and of lists of text."""
-
 MAX_TEXTS = 100
 """Values of a column of text that are counted one by one, the most frequent ones."""
 
@@ -120,19 +103,33 @@ class TextCounts:
     """Clips that have each of `texts`: a clip counts for each element of a list."""
 
 
-def check_columns(names: Sequence[str]) -> None:
+def has_histogram(kind: Any) -> bool:
+    """Whether a column of an arrow type is one of numbers or of yes or no."""
+    return bool(
+        pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    )
+
+
+def is_counted(kind: Any) -> bool:
+    """Whether a column of an arrow type is one of text or of lists of text."""
+    return bool(
+        pa.types.is_string(kind) or (pa.types.is_list(kind) and pa.types.is_string(kind.value_type))
+    )
+
+
+def check_columns(names: Sequence[str], schema: Any = MANIFEST_SCHEMA) -> None:
     """Refuse names of columns whose values can neither be shown as a histogram nor counted.
 
     Raises:
         ShardSetError: A column is unknown, or holds lists of numbers.
     """
-    known = (*COLUMNS, *TEXT_COLUMNS)
+    known = [one.name for one in schema if has_histogram(one.type) or is_counted(one.type)]
     for name in names:
         if name in known:
             continue
         allowed = ", ".join(difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known)
-        if name in MANIFEST_SCHEMA.names:
-            kind = MANIFEST_SCHEMA.field(name).type
+        if name in schema.names:
+            kind = schema.field(name).type
             raise ShardSetError(
                 f"column {name!r} holds {kind}; shown are columns of numbers, of yes or no and of "
                 f"text, as {allowed}"

@@ -114,11 +114,13 @@ def repair(plan: Repair) -> tuple[Problem, ...]:
         for path in plan.delete:
             path.unlink(missing_ok=True)
         if plan.rewrite_tables:
-            names = _shard_names(read_dataset_spec(plan.directory))
+            spec = read_dataset_spec(plan.directory)
+            names = _shard_names(spec)
             write_tables(
                 plan.directory,
                 ((name, None) for name in names),
                 (read_sidecar(plan.directory, name) for name in names),
+                spec.kept_columns,
             )
         sync_directory(plan.directory)
     if not plan.rewrite_tables:

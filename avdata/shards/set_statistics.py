@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from avdata.errors import ShardSetError
 from avdata.shards.histograms import (
-    COLUMNS,
-    TEXT_COLUMNS,
     VERDICT_COLUMNS,
     VERDICT_TEXTS,
     Histogram,
     TextCounts,
     check_columns,
+    has_histogram,
     histogram,
+    is_counted,
     text_counts,
 )
 from avdata.shards.reader import ShardSet
@@ -52,7 +52,7 @@ def read_statistics(
         ShardSetError: A column is unknown or holds lists of numbers, or no clip meets `where`.
         ConfigError: `where` is no condition.
     """
-    check_columns(columns)
+    check_columns(columns, shard_set.manifest.schema)
     spec = shard_set.spec
     shown = tuple(dict.fromkeys(columns)) or (*VERDICT_COLUMNS, *VERDICT_TEXTS)
     advised = advised_columns(spec) if not columns else ()
@@ -60,8 +60,12 @@ def read_statistics(
     return SetStatistics(
         num_clips=num_clips,
         num_chosen=table.num_rows,
-        histograms=tuple(histogram(name, table[name]) for name in shown if name in COLUMNS),
-        counts=tuple(text_counts(name, table[name]) for name in shown if name in TEXT_COLUMNS),
+        histograms=tuple(
+            histogram(name, table[name]) for name in shown if has_histogram(table[name].type)
+        ),
+        counts=tuple(
+            text_counts(name, table[name]) for name in shown if is_counted(table[name].type)
+        ),
         advice=advise(table, spec) if not columns else (),
         num_listed=spec.num_listed,
         num_rejected=spec.num_rejected,

@@ -1,6 +1,7 @@
 """`--keep-column`: a column of the listing through every command that reads a set."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,29 @@ def test_stats_and_inspect_know_them(kept_set: Path, run: Run) -> None:
     unknown = run("stats", kept_set, "--where", "klass == 'odd'")
     assert unknown.exit_code == 2
     assert "did you mean class" in unknown.stderr
+
+
+def test_they_are_counted_and_survive_a_repair(kept_set: Path, run: Run, tmp_path: Path) -> None:
+    counted = run("stats", kept_set, "--column", "class", "--column", "take no")
+    assert counted.exit_code == 0, counted.output
+    assert "class: 7 clips; 2 different" in counted.stdout
+    assert "take no: 6 clips, 1 clips without; 6 different" in counted.stdout
+    out = Path(shutil.copytree(kept_set, tmp_path / "set"))
+    whole = (out / "manifest.parquet").read_bytes()
+    table = pq.read_table(out / "manifest.parquet")
+    for damaged in (table.drop(["note"]), table.slice(1)):
+        pq.write_table(damaged, out / "manifest.parquet")
+        done = run("verify", out, "--repair")
+        assert done.exit_code == 0, done.output
+        assert (out / "manifest.parquet").read_bytes() == whole
+    (out / "shard-000001.tar").unlink()
+    page = run("inspect", out, "--html", tmp_path / "page.html")
+    assert page.exit_code == 0, page.output
+    assert "note: 3 of the 7 samples do not decode" in page.stderr
+    done = run("verify", out, "--repair")
+    assert done.exit_code == 0, done.output
+    command = "--keep-column class --keep-column 'take no' --keep-column note --set video.fps=8.0"
+    assert command in done.stdout
 
 
 def test_verify_watches_them(kept_set: Path, run: Run, tmp_path: Path) -> None:
