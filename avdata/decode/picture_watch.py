@@ -10,7 +10,8 @@ STILL_LEVELS = 0.5
 """Mean change of luma in full range from which on the picture moves: the noise of a camera."""
 BLOCKS_A_SIDE = 32
 """Blocks along the short side."""
-MIN_BLOCK_PX = 4
+LINES_A_BLOCK = 4
+"""Lines of a block that are looked at; also its least side in pixels."""
 STILL_BLOCK_LEVELS = 1.5
 """Mean change of a block from which on the picture moves. Key frames of a coded slide stay below, a
 speaker in a tenth of its width does not."""
@@ -24,11 +25,11 @@ class PictureWatch:
 
     def __init__(self, *, limited_range: bool) -> None:
         scale = 219 / 255 if limited_range else 1.0
-        self._black_level = (16 if limited_range else 0) + BLACK_LEVEL * scale
+        self._black_level = np.uint8(np.ceil((16 if limited_range else 0) + BLACK_LEVEL * scale))
         self._still_levels = STILL_LEVELS * scale
         self._still_block_levels = STILL_BLOCK_LEVELS * scale
         self._last: np.ndarray | None = None
-        self._last_sampled = np.zeros(0, np.int16)
+        self._last_sampled = np.zeros(0, np.uint8)
         self._still: list[bool] = []
         """Whether nothing moves between two pictures; one less than pictures."""
         self._black: list[bool] = []
@@ -38,15 +39,15 @@ class PictureWatch:
     def add(self, luma: np.ndarray) -> None:
         """Look at the next picture: uint8 (h, w), which must not change afterwards."""
         step = max(1, round((luma.size / WATCHED_PX) ** 0.5))
-        sampled = luma[::step, ::step].astype(np.int16)
+        sampled = luma[::step, ::step].copy()
         dark = np.count_nonzero(sampled < self._black_level)
         self._black.append(bool(dark >= BLACK_SHARE * sampled.size))
         if self._last is not None:
-            change = np.abs(sampled - self._last_sampled).mean()
-            still = change < self._still_levels and (
+            change = int(_change(self._last_sampled, sampled).sum(dtype=np.uint32))
+            still = change < self._still_levels * sampled.size and (
                 largest_block_change(self._last, luma) < self._still_block_levels
             )
-            self._still.append(bool(still))
+            self._still.append(still)
         self._last, self._last_sampled = luma, sampled
         self._pictures.append(len(self._black) - 1)
 
@@ -70,18 +71,28 @@ class PictureWatch:
 
 
 def largest_block_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the largest mean change of luma in a square block, by every second line.
+    """Return the largest mean change of luma in a square block, by four lines of each block.
 
     Args:
         before: uint8 (h, w). `after` likewise.
     """
-    side = max(MIN_BLOCK_PX, round(min(before.shape) / BLOCKS_A_SIDE / 2) * 2)
-    rows, columns = before.shape[0] // side, before.shape[1] // side
+    side = max(LINES_A_BLOCK, round(min(before.shape) / BLOCKS_A_SIDE))
+    step = side // LINES_A_BLOCK
+    rows, columns = before.shape[0] // (step * LINES_A_BLOCK), before.shape[1] // side
     if not rows or not columns:
-        return float(np.abs(before.astype(np.int16) - after).mean())
-    whole = slice(0, rows * side, 2), slice(0, columns * side)
-    a, b = before[whole], after[whole]
-    change = np.maximum(a, b) - np.minimum(a, b)
-    lines = change.reshape(rows, side // 2, -1).sum(1, dtype=np.uint32)
-    blocks = lines.reshape(rows, columns, side).sum(2)
-    return float(blocks.max() / (side * side / 2))
+        return float(np.mean(_change(before, after)))
+    whole = slice(0, rows * step * LINES_A_BLOCK, step), slice(0, columns * side)
+    change = before[whole].astype(np.int16)
+    change -= after[whole]
+    np.abs(change, out=change)
+    lines = change[0::4] + change[1::4]
+    lines += change[2::4]
+    lines += change[3::4]
+    blocks = lines.astype(np.float32).reshape(-1, side) @ np.ones(side, np.float32)
+    largest: float = blocks.max() / (side * LINES_A_BLOCK)
+    return largest
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the absolute differences of uint8 arrays as uint8."""
+    return np.asarray(np.maximum(before, after) - np.minimum(before, after))

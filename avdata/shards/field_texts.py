@@ -29,6 +29,8 @@ def _video(video: VideoSpec, frame_sizes: dict[str, int]) -> str:
         "h264": f"h264 crf {video.crf}, key frame every {video.gop_frames}",
         "copy": "packets as in the medium",
     }[video.codec]
+    if video.tone_map != "none":
+        codec += f", tone-mapped ({video.tone_map})"
     return f"{fps}, {codec}, {video.projection}, {', '.join(sizes[:MAX_SIZES])}{more}"
 
 

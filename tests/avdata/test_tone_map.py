@@ -127,6 +127,7 @@ def test_pq_of_a_phone(shared_data: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(mapped["pq.mp4"].mean((0, 1)), wanted.reshape(-1, 3).mean(0), atol=1)
     assert np.abs(coded["pq.mp4"].mean() - wanted.mean()) > 20
     np.testing.assert_array_equal(coded["bt2020.mp4"], mapped["bt2020.mp4"])
+    assert "jpeg quality 100, tone-mapped (hable)" in run("inspect", tmp_path / "mapped").stdout
     advice = run("stats", tmp_path / "coded").stdout
     assert "1 of 2 clips are PQ or HLG (HDR), stored as they were coded" in advice
     assert "video.tone_map=hable" in advice
