@@ -2,6 +2,8 @@
 # Sets up .venv and runs every check, in this order: format, lint, types, layers, tests.
 #   bash tests/run.sh             all of it
 #   bash tests/run.sh -k stream   arguments go to pytest, and the other checks are left out
+#   bash tests/run.sh -m trains --disturbances 20
+#                                 tests that train, with other seeds and disturbed weights
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/pipelines/setup.sh" dev

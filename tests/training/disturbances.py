@@ -68,7 +68,7 @@ def _disturbing(number: int) -> Callable[..., None]:
             for group in self.param_groups:
                 for weight in group["params"]:
                     noise = torch.randn(weight.shape, generator=generator)
-                    weight.mul_((1 + RELATIVE_SIZE * noise.double()).to(weight.dtype))
+                    weight.mul_((1 + RELATIVE_SIZE * noise.double()).to(weight))
 
     return disturb
 
@@ -115,20 +115,31 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if report.when == "call"
     ]
     table = margins_table(
-        [(report.nodeid, found) for report in reports for key, found in report.user_properties]
+        [
+            (report.nodeid, found)
+            for report in reports
+            for key, found in report.user_properties
+            if key == "bound"
+        ]
     )
     terminalreporter.section("margins of tests that train")
     terminalreporter.write_line(table)
     if path := config.getoption("--margins"):
-        path.write_text(f"{table}\n")
+        path.write_text(f"{_HEAD.format(count=config.getoption('--disturbances'))}\n{table}\n")
+
+
+_HEAD = """# Margins of the tests that train
+
+Each was run as it is and {count} times more, with another seed and with weights disturbed by 1e-6
+of themselves. The margin is the distance of the worst result from its bound, in standard deviations
+of the results. Written by
+
+    python -m pytest -m trains --disturbances {count} --margins tests/training/margins.md
+"""
 
 
 def margins_table(found: list[tuple[str, list[Any]]]) -> str:
-    """Return a Markdown table with a row per test and bound.
-
-    The margin is the distance of the worst result from the bound, in standard deviations of the
-    results.
-    """
+    """Return a Markdown table with a row per test and bound."""
     results: dict[tuple[str, str, str, float], list[float]] = defaultdict(list)
     for node_id, (name, sign, bound, value) in found:
         results[_undisturbed_name(node_id), name.replace("_", " "), sign, bound].append(value)
