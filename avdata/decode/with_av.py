@@ -86,6 +86,7 @@ def decode_clip(
     Raises:
         MediaError: With the reason why there is no clip.
     """
+
     def run(may_seek: bool) -> DecodedClip:
         with open_media(path, limits) as container:
             wanted = _Decoding(path, container, start_s, end_s, video, audio, clips, limits)

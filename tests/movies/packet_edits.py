@@ -156,9 +156,7 @@ def joined(first: Path, second: Path, out: Path, *, at_s: float) -> Path:
 
 def without(kind: str, gone: Callable[[float], bool]) -> Callable[[Edit], list[Edit]]:
     """Leaves out the packets of a track whose time is `gone`."""
-    return lambda edit: (
-        [] if edit.kind == kind and gone(edit.time_s or 0.0) else [edit]
-    )
+    return lambda edit: [] if edit.kind == kind and gone(edit.time_s or 0.0) else [edit]
 
 
 def spoiled(kind: str, hit: Callable[[float], bool]) -> Callable[[Edit], list[Edit]]:
