@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avdata.cli.listing_report import ListingReading
-from avdata.shards.quantity_text import bytes_text
+from avdata.shards.quantity_text import bytes_text, long_time_text
 
 if TYPE_CHECKING:
     from avdata.build.plan import BuildPlan
@@ -140,9 +140,10 @@ def _preview_lines(preview: Preview) -> list[str]:
         rejected = f", {reasons}" if reasons else ""
         workers = f"{preview.num_workers} worker{'s' if preview.num_workers > 1 else ''}"
         lines.append(
-            f"estimate: {estimated.hours:.3g} hours of clips, {estimated.num_bytes / 1e9:.3g} GB, "
-            f"{estimated.minutes:.3g} minutes with {workers} (from {probed.num_probed} clips built "
-            f"on trial: {probed.num_ok} ok{rejected})"
+            f"estimate: {long_time_text(3600 * estimated.hours)} of clips, "
+            f"{bytes_text(estimated.num_bytes)}, built in {long_time_text(60 * estimated.minutes)} "
+            f"by {workers} (from {probed.num_probed} clips built on trial: {probed.num_ok} ok"
+            f"{rejected})"
         )
     if preview.fault:
         lines.append(f"estimate: none, no clip could be built on trial: {_cut(preview.fault)}")
