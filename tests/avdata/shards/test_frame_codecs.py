@@ -82,7 +82,8 @@ def row(**facts: object) -> ManifestRow:
     values: dict[str, object] = {}
     for name, hint in typing.get_type_hints(ManifestRow).items():
         nullable = isinstance(hint, types.UnionType)
-        values[name] = None if nullable else empty.get(hint, [])
+        other = {} if typing.get_origin(hint) is dict else []
+        values[name] = None if nullable else empty.get(hint, other)
     return ManifestRow(**(values | facts))  # type: ignore[arg-type]
 
 
