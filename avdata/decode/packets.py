@@ -1,7 +1,7 @@
 """The compressed packets of a span of time, with their times, read in one pass."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
