@@ -19,6 +19,8 @@ from avdata.frame_clock import FrameClock, PlayOrder
 
 MAX_REPEAT_BYTES = 8
 """A packet of so few bytes can only say that nothing changes."""
+_PICTURE_START = b"\0\0\1\xb6"
+"""Opens each picture of MPEG-4 part 2; AVI packs two of them into a packet."""
 GRID_SLACK = 1e-3
 """A stored frame may lack this share of its duration at the clip's end."""
 
@@ -116,14 +118,35 @@ def _lost(
     Packets that say "the same again" (MPEG-4 in AVI) bring out nothing either, and lack nothing.
     """
     shown = packets.shown
+    silent = _same_again(packets)
     first_s, last_s = min(times), max(times)
     lost = []
     for at, (time_s, index) in enumerate(shown):
         if time_s in times or index in skipped or not first_s < time_s < last_s:
             continue
-        if packets.packets[index].size > MAX_REPEAT_BYTES:
+        if index not in silent:
             lost.append((time_s, packets.shown_until_s(at)))
     return tuple(lost)
+
+
+def _same_again(packets: StreamPackets) -> set[int]:
+    """Indices of packets that say "the same again".
+
+    Behind a packet of two pictures, one that looks the same stands for the second picture.
+    """
+    small = [i for i, packet in enumerate(packets.packets) if packet.size <= MAX_REPEAT_BYTES]
+    if not small:
+        return set()
+    out: set[int] = set()
+    num_packed = 0
+    for i, packet in enumerate(packets.packets):
+        if packet.size > MAX_REPEAT_BYTES:
+            num_packed += bytes(packet).count(_PICTURE_START) > 1
+        elif num_packed:
+            num_packed -= 1
+        else:
+            out.add(i)
+    return out
 
 
 def _skippable(stream: VideoStream, packets: StreamPackets, clip: ClipSpan, fps: float) -> set[int]:

@@ -157,7 +157,7 @@ class _Decoding:
             end_s=end_s,
             coverage=self._coverage(clip, frame_gaps_s, audio_gaps_s),
             padded_start_s=clip.padded_start_s,
-            padded_end_s=max(clip.padded_end_s - (clip.end_s - end_s), 0.0),
+            padded_end_s=max(clip.padded_end_s - max(clip.end_s - end_s, 0.0), 0.0),
             truncated=clip.truncated,
             video=video,
             audio=self._audio_facts(sound, start_s, end_s) if sound else None,
