@@ -23,6 +23,10 @@ from avdata.sources.resolve import MediaResolver
 from avdata.storage import Location
 
 OF_THE_LISTING = frozenset({FailureReason.MALFORMED_LINE, FailureReason.DUPLICATE})
+OF_AN_INDEX = frozenset(
+    {FailureReason.NOT_READ, FailureReason.NOT_ADJOINING, FailureReason.DAMAGED_TAR}
+)
+"""Reasons that no build gives."""
 """Reasons that stay as long as the listing does; with another listing it is another build."""
 
 RETRY_WHEN: dict[str, str] = {
@@ -127,7 +131,9 @@ def parse_reasons(text: str) -> frozenset[FailureReason]:
     Raises:
         ConfigError: There is none, one is unknown, or building again cannot help.
     """
-    allowed = [str(reason) for reason in FailureReason if reason not in OF_THE_LISTING]
+    allowed = [
+        str(reason) for reason in FailureReason if reason not in OF_THE_LISTING | OF_AN_INDEX
+    ]
     reasons = set()
     for name in (part.strip() for part in text.split(",")):
         if name in OF_THE_LISTING:

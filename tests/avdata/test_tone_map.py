@@ -129,7 +129,7 @@ def test_pq_of_a_phone(shared_data: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(coded["bt2020.mp4"], mapped["bt2020.mp4"])
     assert "jpeg quality 100, tone-mapped (hable)" in run("inspect", tmp_path / "mapped").stdout
     advice = run("stats", tmp_path / "coded").stdout
-    assert "1 of 2 clips are PQ or HLG (HDR), stored as they were coded" in advice
+    assert "1 of 2 clips are coded for HDR displays (PQ or HLG)" in advice
     assert "video.tone_map=hable" in advice
     assert "PQ or HLG" not in run("stats", tmp_path / "mapped").stdout
 

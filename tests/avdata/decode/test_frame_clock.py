@@ -36,6 +36,7 @@ HOLD = frozenset({"odd/no_audio_hmdb51_SchoolRules_wave.avi"})
 WITHOUT_FRAMES = frozenset(
     {
         FailureReason.NO_VIDEO,
+        FailureReason.OUTSIDE_MEDIA,  # a track whose packets are cut off
         FailureReason.VIDEO_UNDECODABLE,
         FailureReason.NOT_MEDIA,
         FailureReason.TOO_MANY_PIXELS,
