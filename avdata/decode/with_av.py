@@ -209,6 +209,8 @@ class _Decoding:
             if found is None or stream is None:
                 continue
             last_s = max((t for t in found.times_s if t is not None), default=span.start_s)
+            # a clock that jumps goes on behind the longest clip
+            last_s = min(max(last_s, found.next_s or last_s), span.end_s)
             if last_s - span.start_s > limits.max_duration_s:
                 raise self._too_long(f"there are {last_s - span.start_s:.1f} s or more")
             decoded_bytes += found.num_bytes
@@ -274,7 +276,8 @@ class _Decoding:
             name="sound",
             start_s=sound.start_s,
             end_s=sound.end_s,
-            claimed_end_s=packets.claimed_end_s,
+            # a track that goes on behind the span does not break off
+            claimed_end_s=packets.claimed_end_s if packets.next_s is None else None,
         )
 
     def _samples(self, sound: Sound | None, start_s: float, duration_s: float) -> np.ndarray | None:

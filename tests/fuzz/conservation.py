@@ -41,6 +41,7 @@ from packet_edits import Edit, remux, write_counted
 
 from avdata.config import LimitsConfig
 from avdata.decode.clip import DecodedClip, total_s
+from avdata.decode.packets import clock_origin_s
 from avdata.decode.with_av import decode_clip
 from avdata.errors import MediaError
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
@@ -317,8 +318,6 @@ def account(sources: list[Path], folder: Path, *, seed: int, number: int) -> Out
         whole = None
     facts = plain(path)
     with av.open(str(path), metadata_errors="ignore") as container:
-        from avdata.decode.packets import clock_origin_s
-
         facts.origin_s = clock_origin_s(container)
     out.faults = faults_of(clip, whole, facts, facts.origin_s + start_s, facts.origin_s + end_s)
     out.gap_s, out.seconds = total_s(clip.gaps_s), clip.duration_s
