@@ -56,6 +56,11 @@ class PacketClock:
         self._num_packets = 0
         self.clock: FrameClock = "pts"
 
+    @property
+    def lag_ticks(self) -> float:
+        """How much earlier, by its decoding time, a frame may be shown than its packet comes."""
+        return 0.0 if self.clock == "pts" else HELD_WITHOUT_PTS * self.frame_ticks
+
     def stamp(self, packet: Packet) -> None:
         """Check that time goes on, and give a video packet a presentation time if it has none.
 

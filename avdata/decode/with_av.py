@@ -56,6 +56,8 @@ from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
 from avdata.picture_geometry import stored_size, upright_turns
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
+_PROFILES_WITH_A_NOTE = frozenset({"High 4:4:4 Predictive"})
+"""Of H.264: x264 notes its version in the first packet alone, and by it FFmpeg decodes 4:4:4."""
 MAX_NATIVE_FPS = 240.0
 MAX_UNEVEN = 4.0
 """Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
@@ -192,6 +194,10 @@ class _Decoding:
             )
         return max(coverage, 0.0)
 
+    def _needs_its_start(self) -> bool:
+        """Whether pictures decode wrongly without the first packet of the file."""
+        return self.video is not None and self.video.codec_context.profile in _PROFILES_WITH_A_NOTE
+
     def _read(self, *, may_seek: bool) -> SpanPackets:
         limits, span = self.limits, self.span
         packets = read_packets(
@@ -201,7 +207,7 @@ class _Decoding:
             span,
             stop_s=min(span.end_s, span.start_s + limits.max_duration_s + 1),
             max_bytes=limits.max_decoded_bytes,
-            may_seek=may_seek,
+            may_seek=may_seek and not self._needs_its_start(),
         )
         self.num_bad_packets = int(packets.read_error is not None)
         decoded_bytes = 0
