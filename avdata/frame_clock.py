@@ -50,9 +50,16 @@ class PacketClock:
         self._back = MAX_BACKWARD_S / self._tick_s
         self.frame_ticks = _frame_ticks(stream) if self._is_video else 0.0
         """Ticks per frame, by the rate that the container states."""
+        # AVI states none; FFmpeg's guess of them is wrong for B-frames of H.264
+        self._has_pts = "avi" not in stream.container.format.name.split(",")
         self._last_dts: int | None = None
         self._num_packets = 0
         self.clock: FrameClock = "pts"
+
+    @property
+    def lag_ticks(self) -> float:
+        """How much earlier, by its decoding time, a frame may be shown than its packet comes."""
+        return 0.0 if self.clock == "pts" else HELD_WITHOUT_PTS * self.frame_ticks
 
     def stamp(self, packet: Packet) -> None:
         """Check that time goes on, and give a video packet a presentation time if it has none.
@@ -70,7 +77,8 @@ class PacketClock:
                 raise clock_restarts(kind, self._last_dts * self._tick_s, dts * self._tick_s)
             self._last_dts = dts
         if self._is_video:
-            if packet.pts is None or self.clock != "pts":
+            is_guess = not self._has_pts and dts is not None and packet.pts != dts
+            if packet.pts is None or is_guess or self.clock != "pts":
                 self._stamp_without_pts(packet)
             self._num_packets += 1
 

@@ -23,11 +23,11 @@ from avdata.sources.resolve import MediaResolver
 from avdata.storage import Location
 
 OF_THE_LISTING = frozenset({FailureReason.MALFORMED_LINE, FailureReason.DUPLICATE})
+"""Reasons that stay as long as the listing does; with another listing it is another build."""
 OF_AN_INDEX = frozenset(
     {FailureReason.NOT_READ, FailureReason.NOT_ADJOINING, FailureReason.DAMAGED_TAR}
 )
 """Reasons that no build gives."""
-"""Reasons that stay as long as the listing does; with another listing it is another build."""
 
 RETRY_WHEN: dict[str, str] = {
     FailureReason.MISSING_FILE: "when they are there",

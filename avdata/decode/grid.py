@@ -6,12 +6,17 @@
     grid       0   1   2   3   4   5   6   7        k / fps
     picked     a   a   b   b   b   b   c   c        the nearest in time; a tie takes the later one
 
-The first picture also stands for grid times before it, the last one for those after it.
+The first picture also stands for grid times before it, the last one for those after it. A picture
+that stands for long (a slide) is not replaced sooner than `MAX_EARLY_S` before the next one is due.
 """
 
 import bisect
+import math
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
+
+MAX_EARLY_S = 0.5
+"""A picture stands so long before its own time at most."""
 
 Picture = TypeVar("Picture", contravariant=True)
 
@@ -25,8 +30,9 @@ def nearest_times(times_s: Sequence[float], start_s: float, fps: float, count: i
     for k in range(count):
         target = start_s + k / fps
         i = max(i, bisect.bisect_right(times_s, target, lo=i) - 1)
-        if i < last and times_s[i + 1] - target <= target - times_s[i] + TIE_S:
-            i += 1
+        if i < last:
+            early_s = times_s[i + 1] - target
+            i += early_s <= min(target - times_s[i], MAX_EARLY_S) + TIE_S
         picks.append(i)
     return picks
 
@@ -55,12 +61,18 @@ class GridPicker(Generic[Picture]):
         self.times_s: list[float] = []
         """Time of the picture behind each stored frame."""
 
-    def push(self, picture: Picture, time_s: float, *, limit_s: float) -> None:
-        """Take the next picture; grid times at or after `limit_s` are never filled."""
+    def push(
+        self, picture: Picture, time_s: float, *, limit_s: float, from_s: float = -math.inf
+    ) -> None:
+        """Take the next picture; grid times at or after `limit_s` are never filled.
+
+        It stands for no time before `from_s`, unless it is the first one.
+        """
         if self._pending is not None:
             if time_s <= self._pending[1]:
                 return  # a picture that goes back in time cannot be shown
-            self._fill(until_s=min((self._pending[1] + time_s) / 2 - TIE_S, limit_s))
+            from_s = max((self._pending[1] + time_s) / 2, time_s - MAX_EARLY_S, from_s)
+            self._fill(until_s=min(from_s - TIE_S, limit_s))
         self._pending = (picture, time_s)
 
     def finish(self, end_s: float) -> None:

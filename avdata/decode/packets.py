@@ -255,7 +255,8 @@ def read_packets(
 ) -> SpanPackets:
     """One demux pass over the span, both streams together.
 
-    A stream is done when its decoding times pass `stop_s`: no later packet is shown before it.
+    A stream is done when its decoding times pass `stop_s`: no later packet is shown before it,
+    but for streams without presentation times, which are read a few frames further.
     Reading ends after `max_bytes`.
 
     Args:
@@ -292,7 +293,7 @@ def read_packets(
                 by_index[index].skip(packet)
                 continue
             clocks[index].stamp(packet)
-            if dts is not None and dts >= stops[index]:
+            if dts is not None and dts >= stops[index] + clocks[index].lag_ticks:
                 by_index[index].goes_on(dts)
                 del stops[index]
                 if not stops:

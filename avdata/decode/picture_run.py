@@ -62,6 +62,7 @@ class PictureRun:
         """Width and height of the first frame."""
         self._order: PlayOrder[av.VideoFrame] = PlayOrder(clock=packets.clock)
         self._limit_s = clip.end_s - slack / fps
+        self._packet_s = [time_s for time_s, _ in packets.shown]
         skipped = _skippable(stream, packets, clip, fps) if skip else set()
         assert stream.time_base is not None
         # the stream's time base: frames that a flush brings out carry none of their own
@@ -85,8 +86,8 @@ class PictureRun:
             )
         self.lost_s = _lost(packets, skipped, set(self.times))
         """[start, end) of what no decoded frame stands for."""
-        shown = [time_s for time_s, _ in packets.shown]
-        self.next_s = packets.shown_until_s(bisect.bisect_right(shown, self.times[-1]) - 1)
+        last = bisect.bisect_right(self._packet_s, self.times[-1]) - 1
+        self.next_s = packets.shown_until_s(last)
         """Until when the last decoded frame is shown."""
 
     @property
@@ -106,7 +107,10 @@ class PictureRun:
         self.times.append(time_s)
         if frame.is_corrupt:
             self.corrupt_s.append(time_s)
-        self.picker.push(frame, time_s, limit_s=self._limit_s)
+        # where pictures before it are lost, the last one that is not stands for them
+        at = bisect.bisect_left(self._packet_s, time_s)
+        from_s = (self._packet_s[at - 1] + time_s) / 2 if at else time_s
+        self.picker.push(frame, time_s, limit_s=self._limit_s, from_s=from_s)
 
 
 def _lost(
@@ -124,7 +128,8 @@ def _lost(
     for at, (time_s, index) in enumerate(shown):
         if time_s in times or index in skipped or not first_s < time_s < last_s:
             continue
-        if index not in silent:
+        again = bool(lost) and lost[-1][1] == time_s  # the same as a picture that is lost
+        if again or index not in silent:
             lost.append((time_s, packets.shown_until_s(at)))
     return tuple(lost)
 

@@ -57,6 +57,8 @@ from avdata.frame_clock import PACKING_CODECS, FrameClock, PlayOrder
 from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
+_PROFILES_WITH_A_NOTE = frozenset({"High 4:4:4 Predictive"})
+"""Of H.264: x264 notes its version in the first packet alone, and by it FFmpeg decodes 4:4:4."""
 MAX_NATIVE_FPS = 240.0
 MAX_UNEVEN = 4.0
 """Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
@@ -193,6 +195,10 @@ class _Decoding:
             )
         return max(coverage, 0.0)
 
+    def _needs_its_start(self) -> bool:
+        """Whether pictures decode wrongly without the first packet of the file."""
+        return self.video is not None and self.video.codec_context.profile in _PROFILES_WITH_A_NOTE
+
     def _read(self, *, may_seek: bool) -> SpanPackets:
         limits, span = self.limits, self.span
         packets = read_packets(
@@ -202,7 +208,7 @@ class _Decoding:
             span,
             stop_s=min(span.end_s, span.start_s + limits.max_duration_s + 1),
             max_bytes=limits.max_decoded_bytes,
-            may_seek=may_seek,
+            may_seek=may_seek and not self._needs_its_start(),
         )
         self.num_bad_packets = int(packets.read_error is not None)
         decoded_bytes = 0
@@ -210,6 +216,8 @@ class _Decoding:
             if found is None or stream is None:
                 continue
             last_s = max((t for t in found.times_s if t is not None), default=span.start_s)
+            # a clock that jumps goes on behind the longest clip
+            last_s = min(max(last_s, found.next_s or last_s), span.end_s)
             if last_s - span.start_s > limits.max_duration_s:
                 raise self._too_long(f"there are {last_s - span.start_s:.1f} s or more")
             decoded_bytes += found.num_bytes
@@ -277,7 +285,8 @@ class _Decoding:
             name="sound",
             start_s=sound.start_s,
             end_s=sound.end_s,
-            claimed_end_s=packets.claimed_end_s,
+            # a track that goes on behind the span does not break off
+            claimed_end_s=packets.claimed_end_s if packets.next_s is None else None,
         )
 
     def _samples(self, sound: Sound | None, start_s: float, duration_s: float) -> np.ndarray | None:
