@@ -50,8 +50,10 @@ class PacketClock:
         self._back = MAX_BACKWARD_S / self._tick_s
         self.frame_ticks = _frame_ticks(stream) if self._is_video else 0.0
         """Ticks per frame, by the rate that the container states."""
-        # AVI states none; FFmpeg's guess of them is wrong for B-frames of H.264
-        self._has_pts = "avi" not in stream.container.format.name.split(",")
+        # AVI states none; FFmpeg's guess of them is wrong for B-frames of H.264, and right, but for
+        # the order, where packets hold two frames
+        in_avi = "avi" in stream.container.format.name.split(",")
+        self._has_pts = not in_avi or stream.codec_context.name in PACKING_CODECS
         self._last_dts: int | None = None
         self._num_packets = 0
         self.clock: FrameClock = "pts"
