@@ -124,7 +124,7 @@ def _lost(
     shown = packets.shown
     silent = _same_again(packets)
     first_s, last_s = min(times), max(times)
-    lost = []
+    lost: list[tuple[float, float]] = []
     for at, (time_s, index) in enumerate(shown):
         if time_s in times or index in skipped or not first_s < time_s < last_s:
             continue
