@@ -50,10 +50,12 @@ class PacketClock:
         self._back = MAX_BACKWARD_S / self._tick_s
         self.frame_ticks = _frame_ticks(stream) if self._is_video else 0.0
         """Ticks per frame, by the rate that the container states."""
-        # AVI states none; FFmpeg's guess of them is wrong for B-frames of H.264, and right, but for
-        # the order, where packets hold two frames
-        in_avi = "avi" in stream.container.format.name.split(",")
-        self._has_pts = not in_avi or stream.codec_context.name in PACKING_CODECS
+        self._packs = stream.codec_context is not None and (
+            stream.codec_context.name in PACKING_CODECS
+        )
+        # AVI states none; FFmpeg's guess of them is wrong for B-frames of H.264
+        is_avi = "avi" in stream.container.format.name.split(",")
+        self._has_pts = self._packs or not is_avi
         self._last_dts: int | None = None
         self._num_packets = 0
         self.clock: FrameClock = "pts"
@@ -61,7 +63,9 @@ class PacketClock:
     @property
     def lag_ticks(self) -> float:
         """How much earlier, by its decoding time, a frame may be shown than its packet comes."""
-        return 0.0 if self.clock == "pts" else HELD_WITHOUT_PTS * self.frame_ticks
+        if self.clock != "pts":
+            return HELD_WITHOUT_PTS * self.frame_ticks
+        return HELD_FRAMES * self.frame_ticks if self._packs else 0.0
 
     def stamp(self, packet: Packet) -> None:
         """Check that time goes on, and give a video packet a presentation time if it has none.

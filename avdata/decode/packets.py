@@ -76,6 +76,8 @@ class StreamPackets:
     """Packets of one stream that a span may need, in file order."""
 
     time_base: Fraction
+    start_s: float
+    """Of the span."""
     stop_s: float
     """Until where the span was read."""
     clock: FrameClock = "pts"
@@ -156,9 +158,10 @@ class StreamPackets:
 
     @property
     def _span_times_s(self) -> list[float]:
-        """Times of the frames of the span; beyond its end some are missing."""
-        inside = [time_s for time_s, _ in self.shown if time_s < self.stop_s]
-        return inside if len(inside) > 1 else [time_s for time_s, _ in self.shown]
+        """Times of the frames of the span; those around it, of which some are missing, if few."""
+        times = [time_s for time_s, _ in self.shown]
+        inside = [time_s for time_s in times if self.start_s <= time_s < self.stop_s]
+        return inside if len(inside) > 2 else [t for t in times if t < self.stop_s] or times
 
     @property
     def gaps_s(self) -> list[float]:
@@ -270,8 +273,8 @@ def read_packets(
     """
     streams = [stream for stream in (video, audio) if stream is not None]
     out = SpanPackets(
-        video=_empty(container, video, stop_s),
-        audio=_empty(container, audio, stop_s),
+        video=_empty(container, video, span.start_s, stop_s),
+        audio=_empty(container, audio, span.start_s, stop_s),
         claimed_end_s=_claimed_end_s(container, len(streams)),
     )
     by_index = {
@@ -314,14 +317,18 @@ def read_packets(
     return out
 
 
-def _empty(container: InputContainer, stream: Stream | None, stop_s: float) -> StreamPackets | None:
+def _empty(
+    container: InputContainer, stream: Stream | None, start_s: float, stop_s: float
+) -> StreamPackets | None:
     if stream is None:
         return None
     assert stream.time_base is not None
     claimed_end_s = None
     if _formats(container) & EXACT_HEADER_FORMATS and stream.duration is not None:
         claimed_end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    return StreamPackets(time_base=stream.time_base, stop_s=stop_s, claimed_end_s=claimed_end_s)
+    return StreamPackets(
+        time_base=stream.time_base, start_s=start_s, stop_s=stop_s, claimed_end_s=claimed_end_s
+    )
 
 
 def _claimed_end_s(container: InputContainer, num_wanted: int) -> float | None:

@@ -81,7 +81,7 @@ class Plain:
     has_all_times: bool = True
     """Every video packet has a presentation time, and play order is that of these times."""
     heard: list[tuple[float | None, float, float]] = field(default_factory=list)
-    """Start, length and zeros (in runs of `PART_QUIET_S` or more) of audio frames, in seconds."""
+    """Seconds of every audio frame: start, length, zeros (in runs of `PART_QUIET_S` or more)."""
 
     def packets_s(self, end_s: float, min_bytes: int) -> list[float]:
         """Times of packets in order; one in the file behind the span's end comes too late."""
