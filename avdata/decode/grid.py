@@ -24,17 +24,41 @@ TIE_S = 1e-9
 """Times closer than this are equal: they come from integer time bases through float64."""
 
 
-def nearest_times(times_s: Sequence[float], start_s: float, fps: float, count: int) -> list[int]:
-    """Index into sorted `times_s` of the picture nearest to each of `count` grid times."""
+def nearest_times(
+    times_s: Sequence[float],
+    start_s: float,
+    fps: float,
+    count: int,
+    packets_s: Sequence[float] = (),
+) -> list[int]:
+    """Index into sorted `times_s` of the picture nearest to each of `count` grid times.
+
+    Args:
+        packets_s: Times of the packets, in order, where some bring out no picture.
+    """
     picks, i, last = [], 0, len(times_s) - 1
     for k in range(count):
         target = start_s + k / fps
         i = max(i, bisect.bisect_right(times_s, target, lo=i) - 1)
         if i < last:
-            early_s = times_s[i + 1] - target
-            i += early_s <= min(target - times_s[i], MAX_EARLY_S) + TIE_S
+            next_s = times_s[i + 1]
+            from_s = max(
+                (times_s[i] + next_s) / 2, next_s - MAX_EARLY_S, earliest_s(next_s, packets_s)
+            )
+            i += target >= from_s - TIE_S
         picks.append(i)
     return picks
+
+
+def earliest_s(time_s: float, packets_s: Sequence[float]) -> float:
+    """From when a picture may stand: where those before it are lost, the last one that is not does.
+
+    Args:
+        time_s: Of the picture.
+        packets_s: Times of all packets, in order.
+    """
+    at = bisect.bisect_left(packets_s, time_s)
+    return (packets_s[at - 1] + time_s) / 2 if at else -math.inf
 
 
 class FrameStore(Protocol[Picture]):

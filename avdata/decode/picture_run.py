@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from avdata.decode.coverage import ClipSpan
 from avdata.decode.frame_stores import ClipFrames
-from avdata.decode.grid import GridPicker, nearest_times
+from avdata.decode.grid import GridPicker, earliest_s, nearest_times
 from avdata.decode.packets import StreamPackets, unneeded_packets
 from avdata.errors import FailureReason, MediaError
 from avdata.frame_clock import FrameClock, PlayOrder
@@ -107,9 +107,7 @@ class PictureRun:
         self.times.append(time_s)
         if frame.is_corrupt:
             self.corrupt_s.append(time_s)
-        # where pictures before it are lost, the last one that is not stands for them
-        at = bisect.bisect_left(self._packet_s, time_s)
-        from_s = (self._packet_s[at - 1] + time_s) / 2 if at else time_s
+        from_s = earliest_s(time_s, self._packet_s)
         self.picker.push(frame, time_s, limit_s=self._limit_s, from_s=from_s)
 
 

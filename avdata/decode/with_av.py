@@ -441,7 +441,8 @@ class _Decoding:
         fps = self._frame_rate(packets)
         count = math.floor((clip.end_s - clip.start_s) * fps + self._slack(packets, fps))
         times, clock = self._copied_times(packets, which)
-        picks = nearest_times(times, clip.start_s, fps, count)
+        shown = [time_s for time_s, _ in packets.shown]
+        picks = nearest_times(times, clip.start_s, fps, count, shown)
         facts = picture_facts(picture)
         size = stored_size(
             picture.width,

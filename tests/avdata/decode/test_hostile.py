@@ -252,7 +252,7 @@ def test_a_data_reference_is_not_followed(secret: Path) -> None:
     with open_media(path) as container:
         pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     assert all((picture == own).all() for picture in pictures)
-    assert refusal(path).reason == FailureReason.NO_VIDEO
+    assert refusal(path).reason == FailureReason.OUTSIDE_MEDIA
 
 
 @pytest.mark.parametrize("name", ["secret_%d.png", "secret_*.png", "concat:secret.ts|secret.ts"])
