@@ -138,7 +138,7 @@ class VideoSpec(Spec):
     fps: Annotated[float, Field(gt=0, le=240)] | Literal["native"] = 16.0
     """Stored frames per second; frame k shows the picture nearest to k / fps, but none sooner than
     half a second before its own time. `native` is each file's own rate, so that every frame is
-    stored, once where the rate is even: then `frame_fps` of the manifest differs from row to row."""
+    stored, once where the rate is even: then `frame_fps` of the manifest differs by row."""
     short_side_px: int = Field(default=256, ge=16, le=4096, multiple_of=2)
     """Length of the shorter side; the longer one keeps the aspect and is even. Frames of codec
     `copy` keep the size of the medium and get this one when they are read."""

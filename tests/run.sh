@@ -17,6 +17,7 @@ mypy
 lint-imports
 # One process leaves a core idle: tests that need no ports, clocks or programs run beside the others.
 beside=(tests/avtrain/data tests/avtrain/models tests/avtrain/objectives)
+beside+=(tests/avdata/decode tests/avdata/features tests/avdata/shards tests/avdata/sources)
 log=$(mktemp)
 python -m pytest -p no:cacheprovider "${beside[@]}" > "$log" 2>&1 &
 pid=$!
