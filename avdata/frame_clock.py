@@ -131,7 +131,7 @@ class PlayOrder(Generic[AnyFrame]):
 
     @property
     def clock(self) -> FrameClock:
-        """Where the times are from, as far as frames have come."""
+        """Source of the times, as far as frames have come."""
         return self._clock
 
     def push(self, frame: AnyFrame, tick: int) -> Iterator[tuple[AnyFrame, int]]:

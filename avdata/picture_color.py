@@ -89,7 +89,7 @@ ICTCP_TO_LMS = {
     ),
 }
 LMS_TO_RGB = np.linalg.inv(np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096)
-"""Of ITU-R BT.2100, table 7; the RGB has the primaries of BT.2020."""
+"""Matrix of ITU-R BT.2100, table 7; the RGB has the primaries of BT.2020."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +207,7 @@ LUMA_WEIGHTS = {
     9: (0.2627, 0.0593),
     BT2020_CL: (0.2627, 0.0593),
 }
-"""Of red and blue: H.273, table 4."""
+"""Coefficients of red and blue: H.273, table 4."""
 
 
 def luma_weights(matrix: int, primaries: int) -> tuple[float, float]:
@@ -264,9 +264,9 @@ class Transfer:
 
 M1, M2 = 2610 / 16384, 2523 / 4096 * 128
 C1, C2, C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-"""Of PQ: SMPTE ST 2084, BT.2100 table 4."""
+"""Constants of PQ: SMPTE ST 2084, BT.2100 table 4."""
 HLG_A, HLG_B, HLG_C = 0.17883277, 0.28466892, 0.55991073
-"""Of HLG: BT.2100, table 5."""
+"""Constants of HLG: BT.2100, table 5."""
 ALPHA, BETA = 1.09929682680944, 0.018053968510807
 """Of BT.709 and BT.2020, at full precision."""
 

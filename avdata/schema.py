@@ -183,7 +183,7 @@ class AudioSpec(Spec):
     says it is ambisonic, or has four channels, is ACN/SN3D; six channels of which two are silent
     are the X Y Z 0 W 0 that hosted 360-degree videos come as."""
     mono: Literal["mix", "louder"] = "mix"
-    """How several channels become one, for layout ``mono``: mixed, or the loudest of them, which
+    """Way from several channels to one, for layout ``mono``: mixed, or the loudest of them, which
     helps where channels cancel each other (`mono_loss_db` of the manifest)."""
 
     @property
@@ -374,7 +374,7 @@ class ListedClip:
     kept: dict[str, str] = field(default_factory=dict, hash=False)
     """Cells of the columns to keep, by name; those that are empty are left out."""
     repair: str = ""
-    """What was done to read the row where it is damaged; empty for one read as it is."""
+    """Repairs made to read a damaged row; empty for one read as it is."""
 
     def __post_init__(self) -> None:
         if not self.source_id:
@@ -474,12 +474,14 @@ class ManifestRow:
     audio_stream: int | None
     """Index of the track that was taken: the container's default one."""
     frame_clock: str | None = None
-    """Where the times of the frames are from: `pts` (presentation times), `dts` (decoding times,
-    where presentation times run backwards), or `rate` (the stated rate, where there are none)."""
+    """Source of the times of the frames: `pts` (presentation times), `sorted` (the same in rising
+    order, where they run backwards), `dts` (decoding times, where there are no others), or `rate`
+    (the stated rate, where there are none)."""
     native_fps: float | None
     """Mean rate of the pictures' times."""
     native_jitter_s: float | None
-    """Standard deviation of the distances between pictures: 0 for a constant rate."""
+    """Standard deviation of the distances between frames: 0 where they are those of a constant rate,
+    but for the rounding of times."""
     native_width_px: int | None
     native_height_px: int | None
     pixel_aspect: float | None

@@ -38,7 +38,7 @@ class IndexRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TarOpened:
-    """From the process: the headers of the tar."""
+    """Answer of the process: the headers of the tar."""
 
     contents: ForeignContents
     kind: FrameKind | None
@@ -47,7 +47,7 @@ class TarOpened:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleRow:
-    """From the process: the row of one sample."""
+    """Answer of the process: the row of one sample."""
 
     row: ManifestRow | RejectRow
     members: tuple[str, ...]
@@ -58,7 +58,7 @@ class SampleRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TarDone:
-    """From the process: all that was asked for was answered."""
+    """Answer of the process: all that was asked for was answered."""
 
 
 IndexAnswer = TarOpened | SampleRow | TarDone

@@ -48,7 +48,7 @@ CHANGED_SOURCES: tuple[ChangedSources, ...] = ("refuse", "rebuild", "keep")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RebuildOptions:
-    """Which committed shards a build makes again."""
+    """Choice of the committed shards that a build makes again."""
 
     retry: frozenset[FailureReason] = frozenset()
     """Shards that hold rejects of these reasons."""

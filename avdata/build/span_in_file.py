@@ -102,7 +102,7 @@ def _measured(
 
 
 def _stream_ends_s(path: Path, *, video: bool, audio: bool) -> list[float]:
-    """Where the wanted streams end, in seconds from the start of the file, by their packets.
+    """Return the ends of the wanted streams, in seconds from the file's start, by their packets.
 
     What the header says counts where it is later, in the forms whose header has it from the
     writer: then the file breaks off. For other forms it is a guess by the bit rate.

@@ -1,4 +1,4 @@
-"""Where decoded audio frames lie in time: which gaps are real, and which are jitter.
+"""Places of decoded audio frames in time: real gaps told from jitter.
 
 ::
 
@@ -22,7 +22,7 @@ from avdata.frame_clock import MAX_BACKWARD_S, clock_restarts
 GAP_TOLERANCE_S = 0.02
 """Frame times that drift less than this from the sample count are rounding, not gaps."""
 JITTER_PACKETS = 1.5
-"""Where too few frames follow to agree, a time that is off by up to so many packets is jitter."""
+"""Jitter, in packets, that is allowed where too few frames follow to agree."""
 
 _AHEAD = 20
 """Frames that must agree on a gap."""
@@ -81,7 +81,7 @@ class _Layout:
         self._ahead: deque[_Timed] = deque()
         self._form: tuple[int, int] | None = None
         self._start_s: float | None = None
-        """Of the run; None before the first frame of all."""
+        """Start of the run; None before the first frame of all."""
         self._rate = 0
         self._num_samples = 0
         """Laid out since the run's start."""

@@ -76,7 +76,7 @@ class VideoFacts:
     """None where there is one frame and no stated rate."""
     native_jitter_s: float
     clock: FrameClock
-    """Where the times of the frames are from."""
+    """Source of the times of the frames."""
     num_dropped: int | None
     """Decoded frames of the clip without a time of their own; None when nothing was decoded."""
     num_corrupt: int | None
@@ -144,7 +144,7 @@ class DecodedClip:
 
     @property
     def gaps_s(self) -> Gaps:
-        """What frames or audio lack inside the clip, in order and without overlap."""
+        """Spans that frames or audio lack inside the clip, in order and without overlap."""
         return joined((*self.frame_gaps_s, *self.audio_gaps_s))
 
     @property

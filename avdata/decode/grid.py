@@ -51,7 +51,7 @@ def nearest_times(
 
 
 def earliest_s(time_s: float, packets_s: Sequence[float]) -> float:
-    """From when a picture may stand: where those before it are lost, the last one that is not does.
+    """Return the time from which a picture may stand: none stands for lost ones before it.
 
     Args:
         time_s: Of the picture.

@@ -62,7 +62,7 @@ def media_span(container: InputContainer, start_s: float | None, end_s: float | 
 
 
 def clock_origin_s(container: InputContainer) -> float:
-    """Where the file starts on its own clock: what it states, but for the priming of audio.
+    """Return the start of the file on its own clock, as it states it, but for audio priming.
 
     Broadcast clocks wrap, and FFmpeg then counts from below zero.
     """
@@ -81,7 +81,7 @@ class StreamPackets:
     stop_s: float
     """Until where the span was read."""
     clock: FrameClock = "pts"
-    """Where the times are from."""
+    """Source of the times."""
     packets: list[Packet] = field(default_factory=list)
     times_s: list[float | None] = field(default_factory=list)
     """Presentation time of each packet; None where the container states none."""

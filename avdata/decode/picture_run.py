@@ -53,7 +53,7 @@ class PictureRun:
             start_s=clip.start_s, fps=fps, store=frames
         )
         self.times: list[float] = []
-        """Of the decoded frames, in seconds on the media clock, in rising order."""
+        """Times of the decoded frames, in seconds on the media clock, in rising order."""
         self.bad = 0
         """Packets that failed to decode."""
         self.corrupt_s: list[float] = []
@@ -97,7 +97,7 @@ class PictureRun:
 
     @property
     def clock(self) -> FrameClock:
-        """Where the times of the frames are from."""
+        """Source of the times of the frames."""
         return self._order.clock
 
     def _show(self, frame: av.VideoFrame, tick: int) -> None:

@@ -20,7 +20,7 @@ _RESAMPLED_AT_ONCE = 2**16
 The samples that come out do not depend on it."""
 
 MAX_LOSS_DB = 100.0
-"""What channels that cancel each other lose at most by being mixed, as it is stated."""
+"""Largest loss that is stated, for channels that cancel each other."""
 _SILENT_POWER = 1e-6
 """-60 dB of full scale."""
 

@@ -16,7 +16,7 @@ REFERENCE_NITS = 100.0
 PEAK_NITS = 1000.0
 """Light that becomes the brightest white; brighter light is cut there."""
 DISPLAY_GAMMA = 2.4
-"""Of a standard display: ITU-R BT.1886."""
+"""Gamma of a standard display: ITU-R BT.1886."""
 BT709_PRIMARIES = 1
 
 

@@ -58,12 +58,13 @@ from avdata.picture_geometry import stored_size
 from avdata.schema import AudioSpec, ClipsSpec, VideoSpec
 
 _PROFILES_WITH_A_NOTE = frozenset({"High 4:4:4 Predictive"})
-"""Of H.264: x264 notes its version in the first packet alone, and by it FFmpeg decodes 4:4:4."""
+"""Profiles of H.264 that need the first packet: x264 notes its version there alone, and FFmpeg
+decodes 4:4:4 by it."""
 MAX_NATIVE_FPS = 240.0
 MAX_UNEVEN = 4.0
 """Frames of an uneven stream are stored at its usual rate, up to so many times its mean rate."""
 MAX_SLACK = 0.25
-"""Of a frame at native rate: the time base of some files is a frame."""
+"""Largest share of a frame at native rate: the time base of some files is a frame."""
 
 
 def decode_clip(

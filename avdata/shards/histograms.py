@@ -89,7 +89,7 @@ class Histogram:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextCounts:
-    """How often each value of a column of text is there."""
+    """Counts of the values of a column of text."""
 
     column: str
     num_values: int

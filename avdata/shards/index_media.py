@@ -54,7 +54,7 @@ class VideoTrack:
     codec: str
     stream_index: int
     clock: FrameClock
-    """Where the times are from."""
+    """Source of the times."""
     corrupt_s: tuple[float, ...]
     """Times of the frames, among those that were decoded, that the decoder flags as damaged: they
     are not given to a trainer."""

@@ -53,7 +53,7 @@ class ListingColumns:
         )
 
     def hints(self, kept: Sequence[str] = ()) -> tuple[str, ...]:
-        """What the columns that are passed over may have been meant for."""
+        """Hints on what the columns that are passed over may have been meant for."""
         unused = [name for name in self.may_have if name not in self.used.values()]
         hints: list[str] = []
         for name in self.passed_over(kept):

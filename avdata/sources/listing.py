@@ -89,7 +89,7 @@ def no_columns(format: str) -> ListingError:
 
 
 def _advice(head: ListingHead) -> str:
-    """What to do about a listing that fits no format, by what it looks like."""
+    """Advice on a listing that fits no format, by its looks."""
     if head.is_binary or head.data.startswith((PARQUET_MAGIC, *BINARY_KINDS)):
         return ""
     if path_label.has_frames(head):
