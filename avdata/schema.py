@@ -480,7 +480,7 @@ class ManifestRow:
     native_fps: float | None
     """Mean rate of the pictures' times."""
     native_jitter_s: float | None
-    """Standard deviation of the distances between frames: 0 where they are those of a constant rate,
+    """Standard deviation of the distances between frames: 0 where these are of a constant rate,
     but for the rounding of times."""
     native_width_px: int | None
     native_height_px: int | None
