@@ -69,7 +69,8 @@ def decode(path: Path, **spec: object) -> VideoFacts:
 
 def reference(path: Path, stream_index: int, width_px: int, height_px: int) -> np.ndarray:
     """Gray frames (t, h, w) as FFmpeg puts them out."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-i", str(path)]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-threads", "1"]
+    command += ["-i", str(path)]
     command += ["-map", f"0:{stream_index}", "-fps_mode", "passthrough"]
     command += ["-vf", f"scale={width_px}:{height_px}:flags=area:out_range=full,format=gray"]
     command += ["-f", "rawvideo", "-"]
@@ -86,7 +87,7 @@ def stored_gray(video: VideoFacts) -> np.ndarray:
 
 def test_native_frames_are_the_decoded_frames_each_once(shared_data: Path) -> None:
     reasons: set[FailureReason] = set()
-    compared = 0
+    compared = num_seen = 0
     for path in media(shared_data):
         name = path.relative_to(shared_data).as_posix()
         try:
@@ -103,16 +104,20 @@ def test_native_frames_are_the_decoded_frames_each_once(shared_data: Path) -> No
             assert -2 <= num_lost <= 0  # frames 1 ms apart
             continue
         assert num_lost == 0, name
-        damaged = "corrupt" in name or "wrong_extension" in name
+        damaged = "corrupt" in name or "wrong_extension" in name or bool(video.num_corrupt)
         if name not in UNEVEN | HOLD and not damaged:
             assert len(got) == len(want), name
+        compared += 1
+        if damaged:
+            continue  # what a decoder makes of damage differs from run to run
+        num_seen += 1
         # the k-th stored frame looks like the k-th decoded one, and no more like its neighbors
         off = np.abs(got - want[shown]).mean((1, 2))
         later = np.abs(got - want[np.minimum(shown + 1, len(want) - 1)]).mean((1, 2))
         before = np.abs(got - want[np.maximum(shown - 1, 0)]).mean((1, 2))
         assert (off <= np.minimum(later, before) + 1.0).all(), name
-        compared += 1
     assert compared >= 109
+    assert num_seen >= 100
     assert reasons == WITHOUT_FRAMES
 
 
