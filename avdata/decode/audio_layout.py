@@ -30,7 +30,7 @@ _AHEAD_FOR_A_TIME = 256
 """Frames without a time that are held until one has a time."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(kw_only=True, slots=True, eq=False)  # not frozen: there are many
 class PlacedFrame:
     """An audio frame and its place: `gap_samples` of silence, then the frame from sample `skip`."""
 
@@ -106,9 +106,10 @@ class _Layout:
             yield self._place()
 
     def _place(self) -> PlacedFrame:
-        self._begin_run()
-        assert self._start_s is not None
         first = self._ahead[0]
+        if first.form != self._form:
+            self._begin_run(first)
+        assert self._start_s is not None
         drift = 0 if self._to_cut else self._drift()
         self._ahead.popleft()
         count = first.frame.samples
@@ -126,10 +127,7 @@ class _Layout:
         self._is_new = False
         return placed
 
-    def _begin_run(self) -> None:
-        first = self._ahead[0]
-        if first.form == self._form:
-            return
+    def _begin_run(self, first: _Timed) -> None:
         if self._start_s is None:
             self._start_s = self._first_time_s()
         else:  # behind the run before; what lies between is a gap

@@ -21,6 +21,7 @@ The samples that come out do not depend on it."""
 
 MAX_LOSS_DB = 100.0
 """Largest loss that is stated, for channels that cancel each other."""
+_CANCELLED = 0.01
 _SILENT_POWER = 1e-6
 """-60 dB of full scale."""
 
@@ -364,7 +365,13 @@ def mono_loss_db(samples: np.ndarray, channel_names: tuple[str, ...]) -> float |
     power = sum(_power(samples[:, i]) for i in heard) / len(heard)
     if power <= _SILENT_POWER:
         return 0.0
-    left = _power(mix(samples, channel_names, "mono")[:, 0])
+    if channel_names == ("FL", "FR"):
+        cross = float(np.einsum("n,n->", samples[:, 0], samples[:, 1])) / len(samples)
+        left = power / 2 + cross / 2
+    else:
+        left = 0.0
+    if left < _CANCELLED * power:  # that sum is too coarse
+        left = _power(mix(samples, channel_names, "mono")[:, 0])
     loss = 10 * math.log10(power / max(left, power * 10 ** (-MAX_LOSS_DB / 10)))
     return max(loss, 0.0)
 
