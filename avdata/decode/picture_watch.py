@@ -18,49 +18,65 @@ speaker in a tenth of its width does not."""
 BLACK_LEVEL = 24
 """Luma in full range; a picture is black when 98 of 100 pixels are darker."""
 BLACK_SHARE = 0.98
+PICTURES_AT_A_TIME = 16
+"""Pictures that are judged by one call of each array function."""
 
 
 class PictureWatch:
-    """Looks at the pictures that are stored; all have one size."""
+    """Looks at the pictures that are stored, some at a time; all have one size."""
 
     def __init__(self, *, limited_range: bool) -> None:
         scale = 219 / 255 if limited_range else 1.0
         self._black_level = np.uint8(np.ceil((16 if limited_range else 0) + BLACK_LEVEL * scale))
         self._still_levels = STILL_LEVELS * scale
         self._still_block_levels = STILL_BLOCK_LEVELS * scale
-        self._last: np.ndarray | None = None
-        self._last_sampled = np.zeros(0, np.uint8)
+        self._pictures: list[np.ndarray] = []
+        """Luma of those to be looked at, behind the last one that was."""
+        self._sampled: list[np.ndarray] = []
+        """The pattern of each of them."""
         self._still: list[bool] = []
         """Whether nothing moves between two pictures; one less than pictures."""
         self._black: list[bool] = []
-        self._pictures: list[int] = []
+        self._num_pictures = 0
+        self._shown: list[int] = []
         """Which picture each frame shows."""
 
     def add(self, luma: np.ndarray) -> None:
         """Look at the next picture: uint8 (h, w), which must not change afterwards."""
         step = max(1, round((luma.size / WATCHED_PX) ** 0.5))
-        sampled = luma[::step, ::step].copy()
-        dark = np.count_nonzero(sampled < self._black_level)
-        self._black.append(bool(dark >= BLACK_SHARE * sampled.size))
-        if self._last is not None:
-            change = int(_change(self._last_sampled, sampled).sum(dtype=np.uint32))
-            still = change < self._still_levels * sampled.size and (
-                largest_block_change(self._last, luma) < self._still_block_levels
+        self._pictures.append(luma)
+        self._sampled.append(luma[::step, ::step].flatten())
+        self._shown.append(self._num_pictures)
+        self._num_pictures += 1
+        if len(self._pictures) > PICTURES_AT_A_TIME:
+            self._look()
+
+    def _look(self) -> None:
+        """Judge the pictures that wait."""
+        sampled = np.stack(self._sampled)
+        num_new = self._num_pictures - len(self._black)
+        dark = np.count_nonzero(sampled[-num_new:] < self._black_level, axis=1)
+        self._black += (dark >= BLACK_SHARE * sampled.shape[1]).tolist()
+        change = _change(sampled[:-1], sampled[1:]).sum(axis=1, dtype=np.uint32)
+        for i, still in enumerate((change < self._still_levels * sampled.shape[1]).tolist()):
+            before, after = self._pictures[i], self._pictures[i + 1]
+            self._still.append(
+                still and largest_block_change(before, after) < self._still_block_levels
             )
-            self._still.append(still)
-        self._last, self._last_sampled = luma, sampled
-        self._pictures.append(len(self._black) - 1)
+        del self._pictures[:-1], self._sampled[:-1]
 
     def repeat(self) -> None:
         """The same picture is stored once more."""
-        self._pictures.append(len(self._black) - 1)
+        self._shown.append(self._num_pictures - 1)
 
     def verdicts(self, num_frames: int) -> PictureVerdicts:
         """Return what was seen in the first `num_frames` frames.
 
         A picture that is stored twice is black twice, and no sign of standing still.
         """
-        shown = self._pictures[:num_frames]
+        if self._num_pictures > len(self._black):
+            self._look()
+        shown = self._shown[:num_frames]
         if not shown:
             return PictureVerdicts(still_fraction=None, black_frames=np.zeros(0, bool))
         still = self._still[: shown[-1]]
