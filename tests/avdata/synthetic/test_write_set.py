@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,19 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
     one = contents(tmp_path / "one")
     assert one == contents(tmp_path / "two")
     assert len(one) == 5 + 3
+
+
+def test_bytes_do_not_depend_on_what_was_in_memory(tmp_path: Path) -> None:
+    for fill in ("1", "170"):  # glibc fills new memory with a value that follows from it
+        out = tmp_path / fill
+        command = f"avdata synth {out} --clips 3 --size 64 --duration 3 --seed 5 --workers 1"
+        subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            env=os.environ | {"MALLOC_PERTURB_": fill},
+            check=True,
+            capture_output=True,
+        )
+    assert contents(tmp_path / "1") == contents(tmp_path / "170")
 
 
 def test_listing_and_ground_truth_agree(tmp_path: Path) -> None:
