@@ -119,7 +119,8 @@ def _container_options(container: Container) -> dict[str, str]:
 def _video_options(codec: str, bframes: int, crf: int, preset: str) -> dict[str, object]:
     if codec == "libx264":
         # with B-frames, mbtree reads memory that x264 has not written: bytes would differ by run
-        return {"crf": str(crf), "preset": preset, "x264-params": f"bframes={bframes}:mbtree=0"}
+        params = f"bframes={bframes}" + (":mbtree=0" if bframes else "")
+        return {"crf": str(crf), "preset": preset, "x264-params": params}
     if codec == "libvpx-vp9":
         return {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": "8"}
     return {"b": "4000000", "bf": "0"}
